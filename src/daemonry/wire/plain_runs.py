@@ -55,7 +55,7 @@ def integers_reader(whole: Any, before: bytes, after: bytes) -> _Read:
 
 
 def texts_reader(before: bytes, after: bytes) -> _Read:
-    """Return what reads replies of one text each; arguments and what it returns as for `integers_reader`."""
+    """Return what reads replies of one text each; arguments and return as for `integers_reader`."""
     before, after = before + b'"', b'"' + after
     between, quotes = (after + before).decode(), (after + before).count(b'"')
     start, end = len(before), -len(after)

@@ -62,6 +62,9 @@ class Kit(Interface, name=NAME, errors=(Busy,)):
         self.seen.append(n)
         return n + 2
 
+    def long(self, size: int) -> str:
+        return "x" * size
+
     @method(blocking=True)
     def in_thread(self, n: int) -> str:
         self.seen.append(n)
@@ -356,6 +359,26 @@ def test_who_calls_is_no_parameter(client):
 
 
 # --- backpressure -------------------------------------------------------------------------------
+
+
+def test_calls_that_wait_for_room_are_begun_where_all_is_sent_at_once(kit, monkeypatch):
+    """A client that reads on another processor meanwhile takes a reply longer than the socket's buffer.
+
+    Nothing tells then that there is room, and nothing else comes.
+    """
+    write = Outbox.write
+
+    def all_of_it(outbox):
+        outbox._sock.setblocking(True)
+        try:
+            write(outbox)
+        finally:
+            outbox._sock.setblocking(False)
+
+    monkeypatch.setattr(Outbox, "write", all_of_it)
+    with Raw(kit.serving.endpoint) as raw:
+        raw.send(*(frame("Long", {"size": 300_000}) for _ in range(5)))
+        assert [len(text) for text in raw.results(5)] == [300_000] * 5
 
 
 @pytest.mark.parametrize("size", [100, 10_000, 100_000, 300_000])

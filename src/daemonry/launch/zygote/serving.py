@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# A child never gives back what it has of its zygote: to do so would make copies of the pages where it stands.
+# A child never frees its zygote's state: to do so would make copies of the pages where that stands.
 _kept: list[_Zygote] = []
 
 

@@ -10,6 +10,8 @@ next call fails on its own side, before anything of it was sent.
 from __future__ import annotations
 
 import asyncio
+import select
+from _socket import socket as Socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -20,6 +22,13 @@ QUIET_S: Final = 0.5
 # A client that calls without a pause is given a few times that, in case a pause comes.
 LOUD_S: Final = 2.0
 _LOOK_S: Final = 0.05
+
+
+def has_hung_up(sock: Socket) -> bool:
+    """Whether both halves of a connection are closed, and not only the one that the peer sends on."""
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0))
 
 
 async def retire(connections: Callable[[], Iterable[Any]], deadline: Deadline) -> None:

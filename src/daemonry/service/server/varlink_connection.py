@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 from _socket import AF_UNIX, SHUT_RD
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -36,6 +35,7 @@ from daemonry.service.server.connection_state import (
 )
 from daemonry.service.server.dispatch import Calls, Ran
 from daemonry.service.server.failures import FAILED
+from daemonry.service.server.graceful_close import has_hung_up
 from daemonry.service.server.lateness import is_late
 from daemonry.service.server.outbox import Outbox
 from daemonry.service.server.running_call import RunningCall
@@ -348,7 +348,7 @@ class VarlinkConnection(_Accepted):
                 return
             self._machine.receive_eof()
             self._happened(ConnectionHappened.PEER_FINISHED)
-            if self._is_gone():
+            if has_hung_up(self._sock):
                 self.lost()
                 return
         self._advance(data)
@@ -446,12 +446,6 @@ class VarlinkConnection(_Accepted):
             self._arrivals.add(self._fed_bytes, self._fed_bytes + len(data), fds)
         return data
 
-    def _is_gone(self) -> bool:
-        # Both halves closed, and not only the one that the peer sends on.
-        poll = select.poll()
-        poll.register(self._sock.fileno(), 0)
-        return any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0))
-
     # --- calls ------------------------------------------------------------------------------------
 
     def _is_idle_for(self, count_bytes: int) -> bool:
@@ -478,9 +472,15 @@ class VarlinkConnection(_Accepted):
 
     def _advance(self, data: bytes = b"") -> None:
         """Take bytes and begin the calls that wait, until one takes its time or too much waits to be sent."""
-        machine = self._machine
         if data and not self._may_begin():
-            machine.receive_data(data)
+            self._machine.receive_data(data)
+        while self._begin_waiting(data):
+            data = b""
+        self._pace()
+
+    def _begin_waiting(self, data: bytes) -> bool:
+        """Do so once; return whether there is room again: one send may take all that waits."""
+        machine = self._machine
         while self._may_begin():
             if self._arrivals is None and self._state is not ConnectionState.GONE:
                 self._answer_each(data)
@@ -501,9 +501,10 @@ class VarlinkConnection(_Accepted):
                     self._finish()
                 break
             self._begin(event, start)
+        stopped = not self._may_begin()
         if self._out and not self._out.waits:
             self._out.write()
-        self._pace()
+        return stopped and self._may_begin()
 
     def _answer_each(self, data: bytes) -> None:
         """Take bytes, and answer the calls at their front that are done as their functions return.
@@ -593,7 +594,7 @@ class VarlinkConnection(_Accepted):
 
     def _check_gone(self) -> None:
         self._watch = None
-        if self._is_gone():
+        if has_hung_up(self._sock):
             self.lost()
         else:
             self._pace()

@@ -25,7 +25,7 @@ class Results:
 
     Attributes:
         ended: whether the generator has come to its end.
-        error: what it raised in `at_once`; None for nothing.
+        error: the generator's exception in `at_once`; None for nothing.
     """
 
     __slots__ = ("_found", "_generator", "_most", "_taking", "_until_s", "_waiting_for", "ended", "error")

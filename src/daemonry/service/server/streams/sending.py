@@ -1,4 +1,4 @@
-"""Sending a stream: what is there at once leaves together, and a client that does not read is waited for.
+"""Sending a stream: results at hand leave together, and a client that does not read is waited for.
 
 Owns the pace.  How a result is sent is `item_frames`'s and the method's.
 """
@@ -78,7 +78,7 @@ class Sending:
         """Send them.
 
         Raises:
-            AnsweredAlready: one of them is none of the method's, and the client has been told so.
+            AnsweredAlready: one of them does not fit the method, and the client has the error.
             Exception: what the generator raises, behind the results before it.
         """
         connection = self._connection
