@@ -16,7 +16,7 @@ import os
 import sys
 import time
 
-from daemonry.bundle import HEADER, LENGTH_BYTES, MOST_BYTES, hash_of, place_of
+from daemonry.bundle import DAEMON, HEADER, LENGTH_BYTES, MOST_BYTES, hash_of, path_of, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def write(bundle: Bundle) -> None:
     """
     try:
         if _write(bundle):
-            _write_daemons()
+            _write_parts(path_of(DAEMON), [], _OF_DAEMONS)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001  # the command is done, and a later one tries again
         return
 
@@ -92,12 +92,6 @@ def _write(bundle: Bundle) -> bool:
     # This command's modules first: the next such command would miss one left out, and write the file again.
     order = sorted({**known, **loaded}.items(), key=lambda item: (item[0] not in loaded, _ours_first(item)))
     return _write_parts(bundle.path, order, _STARTING)
-
-
-def _write_daemons() -> None:
-    from daemonry.bundle import DAEMON, path_of
-
-    _write_parts(path_of(DAEMON), [], _OF_DAEMONS)
 
 
 def _write_parts(path: str, first: list[tuple[str, tuple[str, bool]]], starting: tuple[str, ...]) -> bool:

@@ -64,9 +64,7 @@ _TEXT_ALONE = frozenset((str,))
 _MANY_VALUES = 64
 _DIGITS = b"0123456789"
 # What a list of integers looks like: its digits alike, and all that is neither that nor between them.
-_NUMBER_SHAPE = bytes(
-    ord("0") if one in b"0123456789" else one if one in b",-" else ord("X") for one in range(256)
-)
+_NUMBER_SHAPE = bytes(ord("0") if one in _DIGITS else one if one in b",-" else ord("X") for one in range(256))
 # A number of fewer digits than INT_SENT_LIMIT has is smaller; most have far fewer, which is found sooner.
 _LONG_NUMBER = b"0" * len(str(INT_SENT_LIMIT))
 _LONGISH_NUMBER = b"0" * 10

@@ -91,7 +91,7 @@ class Stepper:
             return waiting_for.pop()
         self.waiting = None
         self.reserve = _Reserve(loop, self)
-        return Suspended(reserve, Continued(coroutine, waiting_for, context, stairs=stairs))
+        return Suspended(reserve, Continued(coroutine, waiting_for, context, stairs))
 
     def close(self) -> None:
         """Keep no task in reserve."""
@@ -188,52 +188,38 @@ class Suspended:
 
 
 class Continued:
-    """An awaitable that was begun by hand and goes on in a task.
+    """A coroutine that was begun by hand and goes on in a task.
 
     Attributes:
         error: the exception that is raised where it waits; None to wait on.
     """
 
-    __slots__ = ("_context", "_stairs", "_step", "_waiting_for", "error")
+    __slots__ = ("_context", "_coroutine", "_stairs", "_waiting_for", "error")
 
     def __init__(
-        self,
-        step: Awaitable[Any],
-        waiting_for: Any,
-        context: Context | None = None,
-        error: BaseException | None = None,
-        stairs: _Stairs | None = None,
+        self, coroutine: Coroutine[Any, Any, Any], waiting_for: Any, context: Context, stairs: _Stairs
     ) -> None:
-        self._step = step
+        self._coroutine = coroutine
         self._stairs = stairs
         self._waiting_for = waiting_for
         self._context = context
-        self.error: BaseException | None = error
+        self.error: BaseException | None = None
 
     def __await__(self) -> Any:
-        begun = self._step.__await__()
-        send: Callable[[Any], Any] = begun.send
-        throw: Callable[[Any], Any] = begun.throw
-        if self._context is not None:
-            run = self._context.run
-            send, throw = _within(run, begun.send), _within(run, begun.throw)
+        begun, run = self._coroutine.__await__(), self._context.run
         waiting_for = self._waiting_for
         sent: Any = None
         error = self.error
         try:
             if error is not None:
-                waiting_for, error = throw(error), None
+                waiting_for, error = run(begun.throw, error), None
             while True:
                 try:
                     sent, error = (yield waiting_for), None
                 except BaseException as raised:  # noqa: BLE001  # a cancellation belongs to the coroutine
                     error = raised
-                waiting_for = throw(error) if error is not None else send(sent)
+                waiting_for = run(begun.throw, error) if error is not None else run(begun.send, sent)
         except StopIteration as ended:
             return ended.value
         finally:
             error = None  # whose trace knows this frame
-
-
-def _within(run: Callable[..., Any], function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: run(function, value)
