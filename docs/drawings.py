@@ -21,7 +21,7 @@ from daemonry.daemon import lifecycle
 from daemonry.home import child
 from daemonry.jobs import states as job_states
 from daemonry.runtime import in_process, runner, stages
-from daemonry.service.server import connection_state
+from daemonry.service.server.varlink import state as connection_state
 from daemonry.wire import connection, text
 from mcp_cli.cli import grammar as mcp_grammar
 from mcp_cli.pool import server_state

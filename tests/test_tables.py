@@ -17,7 +17,7 @@ TABLES = {
     "daemonry.home.child": "tests/home/test_child.py",
     "daemonry.jobs.states": "tests/jobs/test_states.py",
     "daemonry.runtime.stages": "tests/daemon/test_stages.py",
-    "daemonry.service.server.connection_state": "tests/service/server/test_connection_state.py",
+    "daemonry.service.server.varlink.state": "tests/service/server/varlink/test_state.py",
     "daemonry.wire.connection": "tests/wire/test_connection.py",
     "daemonry.wire.text": "tests/wire/test_text.py",
     "mcp_cli.pool.server_state": "apps/mcp-cli/tests/pool/test_server_state.py",

@@ -49,7 +49,7 @@ _STARTING: Final = (
 _OF_DAEMONS: Final = (
     "daemonry.process.platform_linux",
     "daemonry.runtime.runner",
-    "daemonry.service.server.varlink_connection",
+    "daemonry.service.server.varlink.connection",
 )
 
 

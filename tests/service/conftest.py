@@ -9,7 +9,7 @@ import uvloop
 # Loaded here, since pytest rewrites what it loads, and Python 3.11 fails now and then where two threads
 # make syntax trees at the same time (python/cpython#106905).
 import daemonry.service.client.proxy
-import daemonry.service.server.varlink_connection  # noqa: F401
+import daemonry.service.server.varlink.connection  # noqa: F401
 from daemonry import Client
 from daemonry.service.server.bounds import DEFAULT
 from daemonry.service.server.builtin import VarlinkService

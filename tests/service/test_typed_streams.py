@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from daemonry import AsyncClient, CallError, Interface, Pool, errors
-from daemonry.service.server.varlink_connection import VarlinkConnection
+from daemonry.service.server.varlink.connection import VarlinkConnection
 
 NAME = "org.example.streams"
 # Some that a few looks prove, in runs longer than a read, and some that only the codec can judge.

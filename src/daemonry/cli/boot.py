@@ -86,7 +86,7 @@ def _load_runner() -> None:
     try:
         with ForDaemon():
             import daemonry.runtime.runner  # for the next who imports it
-            import daemonry.service.server.varlink_connection  # noqa: F401
+            import daemonry.service.server.varlink.connection  # noqa: F401
     finally:
         if collects:
             _take_for_old()

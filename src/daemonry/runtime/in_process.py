@@ -35,7 +35,7 @@ from daemonry.runtime.shutdown import drain
 from daemonry.runtime.stages import Plan, Stage, Stages
 from daemonry.runtime.tasks import Workload
 from daemonry.service.server import bounds
-from daemonry.service.server.varlink_connection import VarlinkConnection
+from daemonry.service.server.varlink.connection import VarlinkConnection
 from daemonry.transport.stream import Stream
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from daemonry import Interface, errors, method
-from daemonry.service.server import varlink_connection
 from daemonry.service.server.dispatch import DRAINING
+from daemonry.service.server.varlink import connection
 from daemonry.testing import wait_until
 
 NAME = "org.example.work"
@@ -155,7 +155,7 @@ def test_a_stream_is_ended_with_an_error_and_its_generator_too(draining):
 
 
 def test_a_stream_whose_client_does_not_read_ends_and_keeps_nobody(draining, monkeypatch):
-    monkeypatch.setattr(varlink_connection, "LAST_REPLY_S", 0.05)
+    monkeypatch.setattr(connection, "LAST_REPLY_S", 0.05)
     draining.call("Endless", more=True, size=100_000)
     wait_until(lambda: draining.work.begun)
     assert draining.drain().result(10) == []

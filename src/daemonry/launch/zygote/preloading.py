@@ -24,7 +24,7 @@ _OURS: Final = (
     "daemonry.cli.boot",
     "daemonry.daemon.loader",
     "daemonry.runtime.runner",
-    "daemonry.service.server.varlink_connection",
+    "daemonry.service.server.varlink.connection",
     "daemonry.ownership",
     "ctypes",  # by which it watches its files
     "encodings.ascii",  # by which a socket reads an address

@@ -2,7 +2,7 @@
 
 Owns the limits on connections, and the list of those that are open.  `first_byte` holds those that have sent
 nothing yet, `fast_connection` those that send only calls which are answered at once; the dialects are
-`text_connection`'s and `varlink_connection`'s.
+`text_connection`'s and `varlink.connection`'s.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from daemonry.service.server.bounds import Bounds
     from daemonry.service.server.dispatch import Calls, Ran, Ready
     from daemonry.service.server.foreign import Foreign, ForeignConnection
-    from daemonry.service.server.varlink_connection import VarlinkConnection
+    from daemonry.service.server.varlink.connection import VarlinkConnection
     from daemonry.transport.proof import Served
 
 # Connections that only the text dialect may use, so that a daemon full of calls can be asked and stopped.
@@ -90,7 +90,7 @@ class Connections:
         self._threads: Executor | None = None
         if calls is not None:
             calls.stepper.move_to(loop)
-            from daemonry.service.server.varlink_connection import VarlinkConnection
+            from daemonry.service.server.varlink.connection import VarlinkConnection
 
             self._threads = ThreadPoolExecutor(MAX_HANDLER_THREADS, thread_name_prefix="daemonry-handler")
             self._make_caller = VarlinkConnection
@@ -122,12 +122,13 @@ class Connections:
     def _let_in(self, sock: Socket) -> None:
         ids = ids_of(sock)
         fast = FastConnection(self, sock, ids)
-        count = len(self)
+        count, most = len(self), self._limits.connections_per_uid
+        everybody = (self._unheard, self._fast, self._connections)
         if ids is not None and ids[1] != self._uid and not fast.peer.may_command:
             refused = text.PERMISSION_DENIED
         elif count >= self._most:
             refused = TOO_MANY
-        elif self._limits.connections_per_uid is not None and self._is_one_too_many(fast):
+        elif most is not None and _open_of(fast.peer.uid, everybody) >= most:
             refused = f"{TOO_MANY} of this user"
         else:
             self._welcome(fast, crowded=count >= self._most_of_calls)
@@ -140,7 +141,7 @@ class Connections:
     def _welcome(self, fast: FastConnection, *, crowded: bool) -> None:
         if not self._takes_fast or crowded:
             self._unheard.enter(fast)
-            self._readers.add_reader(fast.sock.fileno(), partial(self._hear, fast))
+            self._readers.add_reader(fast.sock.fileno(), lambda: self._text(fast).read())
             return
         # Most clients send before their connection is accepted: there is something to read.
         fast.speaks()
@@ -175,7 +176,7 @@ class Connections:
         fast.sock.close()
 
     def finish(self, fast: FastConnection) -> None:
-        """End a fast connection so that the client has all that was sent."""
+        """End it so that the client has all that was sent."""
         finish(fast.sock)
         self.leave(fast)
 
@@ -194,6 +195,13 @@ class Connections:
             self._speak_http(fast, data)
         else:
             self._text(fast).receive(data)
+
+    def take_back(self, sock: Socket) -> None:
+        """Have a fast connection again, of a client whose calls are all answered at once."""
+        fast = FastConnection(self, sock, ids_of(sock))
+        fast.activity = 2  # it has called more than once
+        self._fast.add(fast)
+        self.watch_by_loop(fast)
 
     def _let_go(self, fast: FastConnection) -> None:
         fast.here = False
@@ -219,7 +227,7 @@ class Connections:
 
     async def end_control(self) -> None:
         """Let the calls of the control plane come to their end, its streams with an error."""
-        from daemonry.service.server.varlink_connection import LAST_REPLY_S
+        from daemonry.service.server.varlink.connection import LAST_REPLY_S
 
         await _drained([one for one in self._callers() if one.controls], LAST_REPLY_S, of_control=True)
 
@@ -264,20 +272,10 @@ class Connections:
         """Close a forked child's copies, beside the loop, which parent and child share."""
         if self._gate is not None:
             self._gate.drop_in_child()
-        for fast in [*self._unheard, *self._fast]:
-            fast.drop_in_child()
-        for connection in self._connections:
-            connection.drop_in_child()
+        for one in (*self._unheard, *self._fast, *self._connections):
+            one.drop_in_child()
         if isinstance(self._readers, Readers):
             self._readers.drop_in_child()
-
-    def _is_one_too_many(self, fast: FastConnection) -> bool:
-        limit, everybody = self._limits.connections_per_uid, (self._unheard, self._fast, self._connections)
-        return limit is not None and _open_of(fast.peer.uid, everybody) >= limit
-
-    def _hear(self, fast: FastConnection) -> None:
-        """Read the first bytes of a connection that cannot be a fast one."""
-        self._text(fast).read()
 
     def _dismiss(self, fast: FastConnection) -> None:
         if peek(fast.sock) is None:
@@ -340,6 +338,8 @@ class Connections:
             self._connections.discard,
             self._limits,
         )
+        if self._takes_fast:
+            connection.calm = self.take_back
         self._connections.add(connection)
         return connection
 

@@ -2,7 +2,7 @@
 
 Owns the table of methods, and the conversion of parameters and results.  Which exception is which
 error on the wire is `failures`'s.  Knows no sockets and no order of calls: those are
-`varlink_connection`'s.
+`varlink.connection`'s.
 """
 
 from __future__ import annotations

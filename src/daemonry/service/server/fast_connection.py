@@ -1,10 +1,11 @@
 """A connection from its acceptance on, as long as its client sends only calls that are answered at once.
 
-Owns the socket until more is needed: then another object takes it over, with the bytes that were read, and
-it never comes back.  Most connections of a daemon need no more (a command connects, calls one method, and
-leaves), so this object has no clock, no buffer, no task and no state machine, and its cost is counted in
-function calls.  A call that comes in pieces, or with another, that takes its time, that fails, or whose
-reply the socket does not take whole, is `varlink_connection`'s; text is `text_connection`'s.
+Owns the socket until more is needed: then another object takes it over, with the bytes that were read.  It
+leaves the socket to a new object of this kind once its client has sent nothing but such calls for a while.
+Most connections of a daemon need no more (a command connects, calls one method, and leaves), so this object
+has no clock, no buffer, no task and no state machine, and its cost is counted in function calls.  A call
+that comes in pieces, or with another, that takes its time, that fails, or whose reply the socket does not
+take whole, is `varlink.connection`'s; text is `text_connection`'s.
 
 `readers` watches the socket until a second call comes, then the loop itself.
 """

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from daemonry.service.server.outbox import Outbox
+from daemonry.service.server.varlink.outbox import Outbox
 from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Fd
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemonry.service.server.connection_state import (
+from daemonry.service.server.varlink.state import (
     TAKES_BYTES,
     TAKES_CALLS,
     TRANSITIONS,
@@ -22,6 +22,7 @@ TABLE = {
     ("reading", "the client is gone"): "gone",
     ("reading", "an upgrade is granted"): "handing over",
     ("reading", "no call follows"): "ending",
+    ("reading", "its calls are answered at once"): "closed",
     ("held", "there is room"): "reading",
     ("held", "the client sends no more"): "half closed",
     ("held", "the client is gone"): "gone",

@@ -1,8 +1,8 @@
 """One accepted connection that speaks Varlink, on an asyncio loop.
 
-Owns its socket, the order of its calls, and the clocks on its client.  What it owes its client is the
-table in `connection_state`; whose turn it is to speak is `wire.connection`'s; what waits to be sent is an
-`outbox`'s, a call in hand is a `running_call`, and the numbers are `bounds`'s.
+Owns the order of its calls, and the clocks on its client; its socket and its replies are `accepted`'s.  What
+it owes its client is the table in `state`; whose turn it is to speak is `wire.connection`'s; what waits to
+be sent is an `outbox`'s, a call in hand is a `running_call`, and the numbers are `bounds`'s.
 
 A peer that is **gone** has its running call cancelled; one-way calls, whose sender need not stay,
 run to their end.  A peer that has only **finished sending** (a half-closed connection) is answered
@@ -16,43 +16,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from _socket import AF_UNIX, SHUT_RD
+from _socket import socket as Socket
 from collections.abc import Callable
-from concurrent.futures import Executor
-from socket import socket as UserSocket
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from daemonry import errors
 from daemonry.limits import LONG_READ_BYTES, READ_BYTES
-from daemonry.service.interface.handler import Speak
-from daemonry.service.server import bounds, dispatch
-from daemonry.service.server.bounds import Bounds
-from daemonry.service.server.connection_state import (
+from daemonry.service.server import dispatch
+from daemonry.service.server.dispatch import Ran
+from daemonry.service.server.graceful_close import has_hung_up
+from daemonry.service.server.lateness import is_late
+from daemonry.service.server.varlink.accepted import Accepted
+from daemonry.service.server.varlink.running_call import RunningCall
+from daemonry.service.server.varlink.state import (
     TAKES_BYTES,
     TAKES_CALLS,
     ConnectionHappened,
     ConnectionState,
-    step,
 )
-from daemonry.service.server.dispatch import Calls, Ran
-from daemonry.service.server.failures import FAILED
-from daemonry.service.server.graceful_close import has_hung_up
-from daemonry.service.server.lateness import is_late
-from daemonry.service.server.outbox import Outbox
-from daemonry.service.server.running_call import RunningCall
-from daemonry.service.server.text_connection import finish
-from daemonry.service.server.upgraded import Upgraded
 from daemonry.transport import ancillary
-from daemonry.transport.ancillary import Arrivals, Fd, close_all
-from daemonry.transport.credentials import peer_of
 from daemonry.wire import fast_varlink
-from daemonry.wire.connection import Ended, ServerConnection
-from daemonry.wire.varlink import AnyCall, AnyReply, Reply
-
-if TYPE_CHECKING:
-    from _socket import socket as Socket
-
-    from daemonry.service.server.epoll import Readers
-    from daemonry.transport.credentials import Peer
+from daemonry.wire.connection import Ended
+from daemonry.wire.varlink import AnyCall, Reply
 
 logger: logging.Logger = logging.getLogger("daemonry.server")
 
@@ -60,258 +45,12 @@ logger: logging.Logger = logging.getLogger("daemonry.server")
 GONE_CHECK_S: Final = 1.0
 # How long a daemon that ends waits for a client to take the rest of its replies.
 LAST_REPLY_S: Final = 1.0
+# After so many calls in a row that were answered at once, others are not expected.  The way there and back
+# takes as long as thirty such calls save.
+CALM_CALLS: Final = 64
 
 
-class _Accepted:
-    """The connection as its own parts know it: its socket, its state, its replies.
-
-    Args:
-        as `VarlinkConnection`.
-    """
-
-    __slots__ = (
-        *("_arrivals", "_call", "_closed", "_fed_bytes", "_limits", "_loop", "_made_machine", "_out"),
-        *("_readers", "_served", "_sock", "_speak", "_state", "_threads", "_upgraded", "_watch"),
-        *("_watched_bytes", "peer"),
-    )
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        readers: Readers | asyncio.AbstractEventLoop,
-        sock: Socket,
-        served: Calls,
-        threads: Executor,
-        closed: Callable[[Any], None],
-        limits: Bounds = bounds.DEFAULT,
-    ) -> None:
-        self._loop = loop
-        self._readers = readers
-        self._sock = sock
-        self.peer: Peer = peer_of(sock)
-        self._served = served
-        self._threads = threads
-        self._closed = closed
-        self._limits = limits
-        self._made_machine: ServerConnection | None = None
-        self._arrivals = Arrivals() if served.takes_fds and sock.family == AF_UNIX else None
-        self._fed_bytes = 0
-        self._out = Outbox(loop, sock, limits.stall_s, self)
-        self._call: RunningCall | None = None  # in hand
-        self._watch: asyncio.TimerHandle | None = None
-        self._watched_bytes = 0
-        self._speak: Speak | None = None
-        self._upgraded: Upgraded | None = None
-        self._state = ConnectionState.READING  # whoever heard it first has a reader there, which is replaced
-        readers.add_reader(sock.fileno(), self._readable)
-
-    def __repr__(self) -> str:
-        call = self._call
-        runs = f", runs {call.bound.full_name}" if call is not None and call.bound is not None else ""
-        state = f"{self._state.value}{runs}, {len(self._out)} bytes to send"
-        return f"<{type(self).__name__} of {self.peer}: {state}>"
-
-    def _readable(self) -> None:
-        raise NotImplementedError
-
-    def _advance(self, data: bytes = b"") -> None:
-        raise NotImplementedError
-
-    # --- its state --------------------------------------------------------------------------------
-
-    def _happened(self, happened: ConnectionHappened) -> None:
-        """Be in the state that follows; in one of them, and in no other, the socket is read."""
-        before = self._state
-        following = step(before, happened)
-        if following is None:
-            return
-        self._state = following
-        if before is ConnectionState.READING:
-            self._readers.remove_reader(self._sock.fileno())
-        elif following is ConnectionState.READING:
-            self._readers.add_reader(self._sock.fileno(), self._readable)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nobody can be answered any more."""
-        return self._sock.fileno() < 0
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the client is gone."""
-        return self._state is ConnectionState.GONE
-
-    @property
-    def owes(self) -> bool:
-        """Whether a call that is the program's runs, or a reply waits to be sent."""
-        call = self._call
-        return bool(self._out) or (call is not None and call.lasts and not call.is_open)
-
-    @property
-    def controls(self) -> bool:
-        """Whether a call that runs is the control plane's."""
-        call = self._call
-        return call is not None and call.lasts and call.is_open
-
-    @property
-    def call(self) -> str:
-        """The full name of the method that runs; "" for none."""
-        call = self._call
-        return "" if call is None or call.bound is None else call.bound.full_name
-
-    @property
-    def activity(self) -> int | None:
-        """A number that changes whenever the client sends something; None while it is being served."""
-        waiting = self._call is not None or self._out or self._machine.buffered_bytes
-        return None if waiting else self._fed_bytes
-
-    @property
-    def _machine(self) -> ServerConnection:
-        # Most clients never send anything that needs one.
-        if self._made_machine is None:
-            self._made_machine = ServerConnection(fast_varlink, self._limits.frame_bytes)
-        return self._made_machine
-
-    # --- its end ----------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """End the connection and whatever runs for it.  Twice is not an error."""
-        self._close(ConnectionHappened.CLOSE_ASKED)
-
-    def _close(self, happened: ConnectionHappened) -> None:
-        if self._upgraded is not None:
-            self._upgraded.end()
-            return
-        if self._sock.fileno() < 0:
-            return
-        # A client that took all so far is given the rest; one that does not read is not waited for.
-        ends_well = self._state is ConnectionState.ENDING and happened in (
-            ConnectionHappened.SENT,
-            ConnectionHappened.CLOSE_ASKED,
-        )
-        self._happened(happened)
-        self._out.close()
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._call is not None:
-            self._call.abandon()
-        if self._arrivals is not None:
-            self._arrivals.close()
-        if ends_well:
-            finish(self._sock)
-        self._sock.close()
-        self._closed(self)
-
-    def _finish(self) -> None:
-        """Close as soon as all is sent; no further call will come."""
-        if self._state is ConnectionState.GONE:
-            self._close(ConnectionHappened.NO_MORE)
-            return
-        self._happened(ConnectionHappened.NO_MORE)
-        if not self._out:
-            self._close(ConnectionHappened.SENT)
-
-    def lost(self) -> None:
-        """The peer is gone: end the calls that run for it, except one-way ones."""
-        following = step(self._state, ConnectionHappened.PEER_LOST)
-        if following is None or self._sock.fileno() < 0:
-            return
-        if following is ConnectionState.CLOSED:
-            self._close(ConnectionHappened.PEER_LOST)
-            return
-        self._happened(ConnectionHappened.PEER_LOST)
-        self._out.clear()
-        if self._arrivals is not None:
-            self._arrivals.close()
-        if self._call is None:
-            self._advance()
-        else:
-            self._call.caller_gone()
-
-    def stalled(self) -> None:
-        """Close: the client took nothing for too long."""
-        logger.warning("%s does not read its replies; disconnected", self.peer)
-        self._close(ConnectionHappened.STALLED)
-
-    def drop_in_child(self) -> None:
-        """Close a forked child's copy, beside the loop, which parent and child share."""
-        self._sock.close()
-
-    # --- its replies ------------------------------------------------------------------------------
-
-    def send(self, reply: AnyReply, fds: list[Fd]) -> AnyReply:
-        """Put a reply where it will be sent, or an error in its place; return the one that was put."""
-        try:
-            if fds and self._sock.family != AF_UNIX:
-                raise errors.LocalProtocolError("descriptors pass over Unix sockets only")
-            data = self._machine.send_reply(reply)
-        except errors.LocalProtocolError as error:
-            close_all(fds)
-            logger.error("a reply could not be sent: %s", error)
-            reply = Reply({"message": f"the reply could not be sent: {error}"}, error=FAILED)
-            data, fds = self._machine.send_reply(reply), []
-        if self._state is ConnectionState.GONE:
-            close_all(fds)
-        else:
-            self._out.add(data, fds)
-        return reply
-
-    def send_more(self, data: bytes) -> None:
-        """Put replies of a stream, as they are sent, where they will be; drop those of nobody."""
-        if not (self.is_gone or self.is_closed):
-            self._out.add(data)
-
-    def write(self) -> None:
-        """Send what waits."""
-        self._out.write()
-
-    def upgrade(self, speak: Speak) -> None:
-        """Be another protocol's once the reply is sent."""
-        self._speak = speak
-        self._happened(ConnectionHappened.UPGRADE)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether much waits to be sent."""
-        return len(self._out) > self._limits.waiting_bytes
-
-    async def until_drained(self) -> None:
-        """Try to send, and wait until nothing waits any more."""
-        self._out.write()
-        if self._out:
-            await self._out.until_sent()
-
-    def went_on(self) -> None:
-        """Begin the calls that waited for room."""
-        if self._call is None:
-            self._advance()
-
-    def all_sent(self) -> None:
-        """End, or be another protocol's, if that was to follow."""
-        if self._state is ConnectionState.ENDING:
-            self._close(ConnectionHappened.SENT)
-        elif self._state is ConnectionState.HANDING_OVER:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        self._happened(ConnectionHappened.SENT)
-        if self._watch is not None:
-            self._watch.cancel()
-        self._out.close()
-        if self._arrivals is not None:
-            self._arrivals.close()
-        speak, early = self._speak, self._machine.trailing_data()
-        assert speak is not None
-        sock = UserSocket(fileno=self._sock.detach())
-        self._upgraded = Upgraded(self._loop, self._threads, sock, speak, early, self._spoken)
-
-    def _spoken(self) -> None:
-        self._upgraded = None
-        self._happened(ConnectionHappened.SPOKEN)
-        self._closed(self)
-
-
-class VarlinkConnection(_Accepted):
+class VarlinkConnection(Accepted):
     """A client that calls.
 
     Args:
@@ -324,6 +63,7 @@ class VarlinkConnection(_Accepted):
         limits: the bounds on it.
 
     Attributes:
+        calm: takes the socket back once all calls are answered at once; None to keep it.
         peer: the user and process at its other end.
     """
 
@@ -391,6 +131,7 @@ class VarlinkConnection(_Accepted):
         """
         if self._state not in TAKES_BYTES or self._sock.fileno() < 0:
             return
+        self.calm = None
         if self._sock.family != AF_UNIX:  # TCP does not tell its peer
             if self.activity is not None:
                 self._finish()
@@ -466,12 +207,23 @@ class VarlinkConnection(_Accepted):
             self._fed_bytes += len(data)
             if not self._out.send_at_once(ran):
                 self._pace()
+            self._at_once += 1
+            if self._at_once == CALM_CALLS and self.calm is not None:
+                self._give_back(self.calm)
         else:
             self.go_on(data, ran)
         return True
 
+    def _give_back(self, calm: Callable[[Socket], None]) -> None:
+        """Leave the socket to a fast connection, if nothing is owed."""
+        if self._state is ConnectionState.READING and self._watch is None and not self._out:
+            self._happened(ConnectionHappened.CALM)
+            self._closed(self)
+            calm(Socket(fileno=self._sock.detach()))
+
     def _advance(self, data: bytes = b"") -> None:
         """Take bytes and begin the calls that wait, until one takes its time or too much waits to be sent."""
+        self._at_once = 0
         if data and not self._may_begin():
             self._machine.receive_data(data)
         while self._begin_waiting(data):

@@ -3,7 +3,7 @@
     READING <-> HELD -> HALF_CLOSED -> ENDING -> CLOSED
 
 Owns which state follows which event.  Whose turn it is to speak is `wire.connection`'s; what is done on
-the way is `varlink_connection`'s.
+the way is `varlink.connection`'s.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class ConnectionHappened(Enum):
     STALLED = "the client does not read"
     CLOSE_ASKED = "close asked"
     SPOKEN = "the other protocol is done"
+    CALM = "its calls are answered at once"
 
 
 _SHUT: Final = {
@@ -57,6 +58,7 @@ TRANSITIONS: Final[Mapping[ConnectionState, Mapping[ConnectionHappened, Connecti
     ConnectionState.READING: {
         ConnectionHappened.TOO_MUCH: ConnectionState.HELD,
         ConnectionHappened.PEER_FINISHED: ConnectionState.HALF_CLOSED,
+        ConnectionHappened.CALM: ConnectionState.CLOSED,  # a fast connection takes it back
         **_LISTENS,
     },
     ConnectionState.HELD: {

@@ -15,8 +15,8 @@ import pytest
 
 from daemonry import CallError, Context, Interface, errors, method
 from daemonry.service.server.bounds import Bounds
-from daemonry.service.server.outbox import Outbox
 from daemonry.service.server.streams import sending
+from daemonry.service.server.varlink.outbox import Outbox
 from daemonry.testing import wait_until
 
 NAME = "org.example.kit"

@@ -1,0 +1,1 @@
+"""An accepted connection that speaks Varlink: its socket, its calls, its replies, and what it owes."""
