@@ -24,13 +24,14 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cli import ROOT, Failed, Surroundings, pin
+from targets import Bare, verdict
 
 CONTENDERS = ROOT / "bench/contenders"
 FEWEST_ROUNDS = 5
@@ -129,21 +130,30 @@ SHAPES = {
     "a call of a pipeline of 16": ("Pipelined16", ""),
 }
 # What bounds these shapes, beside them: by name, the module and class.
+ALONE = ", Python sockets and msgspec alone"
+BARE_DEF = "`def`, asyncio's protocols and msgspec alone"
+BARE_AWAITED = "`async def` as a task, the same"
+BARE_PIPELINED = "1,000 ahead, the same, each reply decoded by msgspec"
 BESIDE = {
-    "two arguments, Python sockets and msgspec alone": ("sockets_msgspec", "Bare"),
-    "a list of 20 Structs, the same": ("sockets_msgspec", "BareRows"),
-    "64 KiB of text, the same": ("sockets_msgspec", "BareKib64"),
-    "1 MiB of text, the same": ("sockets_msgspec", "BareMib1"),
-    "10,000 integers, the same": ("sockets_msgspec", "BareNumbers"),
+    f"a flat reply{ALONE}": ("sockets_msgspec", "BareFlat"),
+    f"two arguments{ALONE}": ("sockets_msgspec", "Bare"),
+    f"a list of 20 Structs{ALONE}": ("sockets_msgspec", "BareRows"),
+    f"an item of a stream{ALONE}": ("sockets_msgspec", "BareStream"),
+    f"1 KiB of text, there and back{ALONE}": ("sockets_msgspec", "BareKib1"),
+    f"64 KiB of text, there and back{ALONE}": ("sockets_msgspec", "BareKib64"),
+    f"1 MiB of text, there and back{ALONE}": ("sockets_msgspec", "BareMib1"),
+    f"10,000 integers, there and back{ALONE}": ("sockets_msgspec", "BareNumbers"),
+    BARE_DEF: ("asyncio_msgspec", "Client"),
+    BARE_AWAITED: ("asyncio_msgspec", "Awaited"),
     "1,000 ahead, Python sockets, fixed bytes": ("sockets_bytes", "Pipelined"),
-    "1,000 ahead, the same, each reply decoded by msgspec": ("sockets_bytes", "PipelinedValues"),
+    BARE_PIPELINED: ("sockets_bytes", "PipelinedValues"),
     "1,000 ahead, redis-server (C), bare sockets": ("redis_server", "Pipelined"),
 }
 # The shapes that are measured with the native part, too.
 NATIVE_SHAPES = tuple(
     name for name in SHAPES if "that waits" not in name and "`, two" not in name and "16" not in name
 )
-BARE_ROWS, REDIS = "a list of 20 Structs, the same", LIMITS[2]
+FIXED_BYTES, REDIS = LIMITS[1], LIMITS[2]
 # What a shape is to be at most, in calls of the C program.
 SHAPE_TARGETS = {
     "two arguments": 2.1,
@@ -398,27 +408,32 @@ def native_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[
     def cpu_us(title: str) -> float | None:
         return _cpu_us(by_title[title]) if title in by_title else None
 
+    def ratio(title: str, beside: str) -> float | None:
+        return _ratio(cpu_us(title), cpu_us(beside))
+
+    def server_us(title: str) -> float | None:
+        return by_title[title].median(MANY, "server_us") if title in by_title else None
+
     typed, rows_of = TYPED + NATIVE, "a list of 20 Structs"
-    targets = [("a typed call, times C", cpu_us(typed), cpu_us(C), 1.3)]
-    targets.append(
-        ("20 Structs, times sockets and msgspec alone", cpu_us(rows_of + NATIVE), cpu_us(BARE_ROWS), 1.3)
+    told = "native, CPU time, "
+    yield verdict(f"{told}a typed call, times C", ratio(typed, C), 1.3, bare=Bare(REDIS, ratio(REDIS, C)))
+    yield verdict(
+        f"{told}20 Structs, times sockets and msgspec alone", ratio(rows_of + NATIVE, rows_of + ALONE), 1.3
     )
-    if REDIS in by_title:
-        server, redis = (by_title[name].median(MANY, "server_us") for name in (typed, REDIS))
-        targets.append(("64 connections, the server's part, times redis's", server, redis, 1.0))
-    targets += [
-        (f"{name}, times multiprocessing", cpu_us(name + NATIVE), cpu_us(f"{MP}, {name}"), 1.0)
-        for name, (_, peer) in SHAPES.items()
-        if peer
-    ]
-    for what, mine, theirs, most in targets:
-        found = _ratio(mine, theirs)
-        met = (
-            "not measured"
-            if found is None
-            else f"{found:.2f}, target <= {most}: {'met' if found <= most else 'not met'}"
-        )
-        yield f"native, CPU time, {what}: {met}"
+    redis_us = server_us(REDIS)
+    yield verdict(
+        f"{told}64 connections, the server's part, times redis's",
+        _ratio(server_us(typed), redis_us),
+        1.0,
+        bare=Bare(FIXED_BYTES, _ratio(server_us(FIXED_BYTES), redis_us)),
+    )
+    for name, (_, peer) in SHAPES.items():
+        if peer:
+            theirs = f"{MP}, {name}"
+            bare = Bare("msgspec alone", ratio(name + ALONE, theirs))
+            yield verdict(
+                f"{told}{name}, times multiprocessing", ratio(name + NATIVE, theirs), 1.0, bare=bare
+            )
 
 
 def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[str]:
@@ -428,19 +443,17 @@ def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[s
     def us(title: str) -> float | None:
         return by_title[title].median(ONE, "p50_us")
 
-    targets = [(f"{name}, times C", us(name), us(C), most) for name, most in SHAPE_TARGETS.items()]
-    targets.append(("`async def` that does not wait, times the `def`", us("`async def`"), us(TYPED), 1.1))
-    targets += [
-        (f"{name}, times multiprocessing", us(name), us(f"{MP}, {name}"), 1.0)
-        for name, (_, peer) in SHAPES.items()
-        if peer
-    ]
-    for what, mine, theirs, most in targets:
-        found = _ratio(mine, theirs)
-        if found is None:
-            yield f"{what}: not measured"
-        else:
-            yield f"{what}: {found:.2f}, target <= {most}: {'met' if found <= most else 'not met'}"
+    for name, most in SHAPE_TARGETS.items():
+        bare = Bare("sockets and msgspec alone", _ratio(us(name + ALONE), us(C)))
+        yield verdict(f"{name}, times C", _ratio(us(name), us(C)), most, bare=bare)
+    bare = Bare("a task on asyncio's protocols", _ratio(us(BARE_AWAITED), us(BARE_DEF)))
+    found = _ratio(us("`async def`"), us(TYPED))
+    yield verdict("`async def` that does not wait, times the `def`", found, 1.1, bare=bare)
+    for name, (_, peer) in SHAPES.items():
+        if peer:
+            theirs = us(f"{MP}, {name}")
+            bare = Bare("msgspec alone", _ratio(us(name + ALONE), theirs))
+            yield verdict(f"{name}, times multiprocessing", _ratio(us(name), theirs), 1.0, bare=bare)
     behind = [
         name
         for name, (_, peer) in SHAPES.items()
@@ -449,12 +462,13 @@ def shape_verdicts(rows: list[Contender], others: list[Contender]) -> Iterator[s
     yield "other shapes: ahead of every other Python contender" + (
         f" but multiprocessing.connection for {', '.join(behind)}" if behind else ""
     )
-    rate = _per_cpu_second(by_title[PIPELINED])
-    if rate is None:
-        yield f"{PIPELINED}: not measured"
-    else:
-        met = "met" if rate >= PIPELINE_TARGET else "not met"
-        yield f"{PIPELINED}, calls on one CPU: {rate:,.0f}, target >= {PIPELINE_TARGET:,}: {met}"
+    yield verdict(
+        f"{PIPELINED}, calls on one CPU",
+        _per_cpu_second(by_title[PIPELINED]),
+        PIPELINE_TARGET,
+        least=True,
+        bare=Bare("fixed bytes, decoded by msgspec", _per_cpu_second(by_title[BARE_PIPELINED])),
+    )
 
 
 def footnotes(rows: list[Contender]) -> Iterator[str]:
@@ -477,24 +491,21 @@ def verdicts(rows: list[Contender]) -> Iterator[str]:
     """Yield a line for each target."""
     by_title = {row.title: row for row in rows}
     ours, mp, floor = by_title[TYPED], by_title[MP], by_title[C]
-    one_us = ours.median(ONE, "p50_us")
-    targets: list[tuple[str, float | None, str, float]] = [
-        ("one connection, times C", _ratio(one_us, floor.median(ONE, "p50_us")), "<=", 1.6),
-        ("one connection, as fast as multiprocessing", _ratio(mp.median(ONE, "p50_us"), one_us), ">=", 1.4),
-        (
-            "a connection per call, as fast as multiprocessing",
-            _ratio(mp.median(ANEW, "p50_us"), ours.median(ANEW, "p50_us")),
-            ">=",
-            2.5,
-        ),
-        ("64 connections, throughput of multiprocessing", _ratio(ours.rate(MANY), mp.rate(MANY)), ">=", 2.0),
-    ]
-    for what, found, sign, target in targets:
-        if found is None:
-            yield f"{what}: not measured"
-            continue
-        met = found <= target if sign == "<=" else found >= target
-        yield f"{what}: {found:.2f}, target {sign} {target}: {'met' if met else 'not met'}"
+
+    def beside(find: Callable[[Contender], float | None]) -> tuple[float | None, Bare | None]:
+        bare = by_title.get(FIXED_BYTES)
+        return find(ours), None if bare is None else Bare(bare.title, find(bare))
+
+    floor_us, mp_us = floor.median(ONE, "p50_us"), mp.median(ONE, "p50_us")
+    mp_anew_us, mp_rate = mp.median(ANEW, "p50_us"), mp.rate(MANY)
+    found, bare = beside(lambda row: _ratio(row.median(ONE, "p50_us"), floor_us))
+    yield verdict("one connection, times C", found, 1.6, bare=bare)
+    found, bare = beside(lambda row: _ratio(mp_us, row.median(ONE, "p50_us")))
+    yield verdict("one connection, as fast as multiprocessing", found, 1.4, least=True, bare=bare)
+    found, bare = beside(lambda row: _ratio(mp_anew_us, row.median(ANEW, "p50_us")))
+    yield verdict("a connection per call, as fast as multiprocessing", found, 2.5, least=True, bare=bare)
+    found, bare = beside(lambda row: _ratio(row.rate(MANY), mp_rate))
+    yield verdict("64 connections, throughput of multiprocessing", found, 2.0, least=True, bare=bare)
     yield from _who_is_ahead(rows, ours)
 
 

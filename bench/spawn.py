@@ -42,6 +42,8 @@ from cli import (
     trouble_with_the_machine,
 )
 from cli import surroundings as cli_surroundings
+from targets import Bare as BareWay
+from targets import verdict
 
 ASYNCIO = "python3 -c 'import asyncio'"
 CONNECT = "connect, bare"
@@ -52,6 +54,7 @@ WARM = "ensure, one that is absent, with a warm zygote"
 BARE_ABSENT = "a bare asyncio server, spawned and connected to"
 BARE_WARM = "a bare asyncio server, forked and connected to"
 TARGETS = {ABSENT: 8.0, WARM: 2.0}
+BARE_WAYS = {ABSENT: BARE_ABSENT, WARM: BARE_WARM}
 ON = {"DAEMONRY_ZYGOTE": "1"}
 MANY_MIB = 600.0
 PS = "daemonry ps"
@@ -364,12 +367,12 @@ def _cpu_ratio(row: Row, rows: list[Row]) -> float:
 
 
 def verdicts(rows: list[Row]) -> Iterator[str]:
-    """Yield a line for each target."""
-    for row in rows:
-        if row.title in TARGETS:
-            target, found = TARGETS[row.title], _paired(row, rows)
-            met = "met" if found <= target else "not met"
-            yield f"{row.title}: {found:.2f} x bare Python, target {target:g}: {met}"
+    """Yield a line for each target of a command."""
+    by_title = {row.title: row for row in rows}
+    for title, target in TARGETS.items():
+        bare = BARE_WAYS[title]
+        beside = BareWay(bare, _paired(by_title[bare], rows))
+        yield verdict(f"{title}, times bare Python", _paired(by_title[title], rows), target, bare=beside)
 
 
 def main() -> int:
@@ -402,18 +405,13 @@ def main() -> int:
     )
     print(f"{machine}; {rounds} interleaved rounds, {pinned}")
     print("\n".join(("", *table(rows), "", *verdicts(rows))))
-    target_mib = MANY_MIB * count / 100
-    told = "met" if forked_mib <= target_mib else "not met"
-    print(f"{count} idle daemons of one program, PSS: spawned {spawned_mib:.0f} MiB")
-    print(f"with a zygote, it included: {forked_mib:.0f} MiB, target {target_mib:.0f}: {told}")
-    print(f"forks of a Python with asyncio alone, it included: {bare_mib:.0f} MiB")
-    more = ps_of_many[0] - ps_of_one[0]
-    told = "met" if more <= PS_MORE else "not met"
-    print(
-        f"{PS} of one: {ps_of_one[0]:.1f} x bare Python; of {count + 1}: {more:.1f} more, "
-        f"target {PS_MORE:g}: {told}"
-    )
-    print(f"{BARE_PS}: {ps_of_one[1]:.1f}; {ps_of_many[1] - ps_of_one[1]:.1f} more")
+    print(f"{count} idle daemons of one program, spawned: {spawned_mib:.0f} MiB (PSS)")
+    beside = BareWay("forks of a Python with asyncio alone", bare_mib)
+    told = f"{count} of them with a zygote, it included, MiB"
+    print(verdict(told, forked_mib, MANY_MIB * count / 100, bare=beside))
+    beside = BareWay(BARE_PS, ps_of_many[1] - ps_of_one[1])
+    told = f"{PS} of {count + 1}, times bare Python more than of one ({ps_of_one[0]:.1f})"
+    print(verdict(told, ps_of_many[0] - ps_of_one[0], PS_MORE, bare=beside))
     print("\n".join(("", *trouble_with_the_machine(rows))))
     return 0
 

@@ -9,16 +9,36 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from ours import Kib64, Mib1, Numbers, Report
-from question import CURRENT_SESSION, NUMBERS, ROWS, SAVES_COUNT, STATE, TOTAL_RESUMES, UPTIME_SECS, answer
+from ours import Kib1, Kib64, Mib1, Numbers, Report
+from question import (
+    CURRENT_SESSION,
+    ITEMS,
+    NUMBERS,
+    ROWS,
+    SAVES_COUNT,
+    STATE,
+    TOTAL_RESUMES,
+    UPTIME_SECS,
+    answer,
+)
 from threads import Connection, serve_in_threads
 
-_NUL = b"\0"
-_READ_BYTES = 1 << 18
+NUL = b"\0"
+# A read of 256 KiB has malloc fetch and give back pages each time: only long messages gain by it.
+_READ_BYTES = 1 << 14
+_LONG_READ_BYTES = 1 << 18
 
 
 def _report(session: str = CURRENT_SESSION, saves: int = SAVES_COUNT) -> Report:
     return Report(STATE, UPTIME_SECS, session, saves, TOTAL_RESUMES)
+
+
+class Status(msgspec.Struct, tag=True):
+    """No arguments."""
+
+
+class StatusAwaited(msgspec.Struct, tag=True):
+    """No arguments, for a handler that is `async def`."""
 
 
 class StatusOf(msgspec.Struct, tag=True):
@@ -46,17 +66,33 @@ class Several(msgspec.Struct, tag=True):
     numbers: list[int]
 
 
+class Items(msgspec.Struct, tag=True):
+    """A number of replies."""
+
+    count: int
+
+
+class Item(msgspec.Struct):
+    """One of several replies."""
+
+    result: int
+    continues: bool
+
+
 class Result(msgspec.Struct):
     """A reply that is no object."""
 
     result: Any
 
 
-_encode = msgspec.json.Encoder().encode
-_read_call = msgspec.json.Decoder(StatusOf | Rows | Echo | Several).decode
+encode = msgspec.json.Encoder().encode
+read_call = msgspec.json.Decoder(Status | StatusAwaited | StatusOf | Rows | Echo | Several | Items).decode
 
 
-def _answer(call: Any) -> Any:
+def answer_to(call: Any) -> Any:
+    """Return the reply to a call that has one."""
+    if type(call) is Status or type(call) is StatusAwaited:
+        return _report()
     if type(call) is StatusOf:
         return _report(call.session, call.saves)
     if type(call) is Rows:
@@ -69,7 +105,12 @@ def serve(path: str) -> None:
 
     def converse(connection: Connection) -> None:
         while frame := read(connection):
-            connection.sendall(_encode(_answer(_read_call(frame))) + _NUL)
+            call = read_call(frame)
+            if type(call) is Items:
+                items = (Item(number, number < call.count - 1) for number in range(call.count))
+                connection.sendall(b"".join([encode(item) + NUL for item in items]))
+            else:
+                connection.sendall(encode(answer_to(call)) + NUL)
 
     serve_in_threads(path, converse)
 
@@ -80,7 +121,7 @@ def read(connection: Connection) -> bytes:
     if data and data[-1]:
         pieces = [data]
         while data and data[-1]:
-            data = connection.recv(_READ_BYTES)
+            data = connection.recv(_LONG_READ_BYTES)
             pieces.append(data)
         data = b"".join(pieces)
     return data[:-1]
@@ -99,12 +140,18 @@ class Bare(Connection):
 
     def call(self) -> object:
         """Ask, and decode the answer."""
-        self.sendall(_encode(self.asked) + _NUL)
+        self.sendall(encode(self.asked) + NUL)
         return self._decode(read(self))
 
     def check(self, reply: object) -> bool:
         """Whether a reply is the right one."""
         return bool(msgspec.to_builtins(reply) == self.expected)
+
+
+class BareFlat(Bare):
+    """A flat reply, without arguments."""
+
+    asked = Status()
 
 
 def _result_of(kind: Any) -> Any:
@@ -117,6 +164,38 @@ class BareRows(Bare):
     asked = Rows(ROWS)
     kind = _result_of(list[Report])
     expected = {"result": [answer()] * ROWS}  # noqa: RUF012  # nobody changes it
+
+
+class BareStream(Bare):
+    """The items of a stream; what is measured is one."""
+
+    PARTS = ITEMS
+    asked = Items(ITEMS)
+    kind = Item
+
+    def call(self) -> list[int]:
+        """Ask, and decode each item."""
+        self.sendall(encode(self.asked) + NUL)
+        decode, items, rest = self._decode, [], b""
+        while True:
+            *frames, rest = (rest + self.recv(_READ_BYTES)).split(NUL)
+            for frame in frames:
+                item = decode(frame)
+                items.append(item.result)
+                if not item.continues:
+                    return items
+
+    def check(self, reply: object) -> bool:
+        """Whether a reply is the right one."""
+        return reply == list(range(ITEMS))
+
+
+class BareKib1(Bare):
+    """1 KiB of text."""
+
+    asked = Echo(Kib1.text)
+    kind = _result_of(str)
+    expected = {"result": Kib1.text}  # noqa: RUF012  # nobody changes it
 
 
 class BareKib64(Bare):
