@@ -4,6 +4,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -194,6 +195,24 @@ def test_a_package_elsewhere_is_another_package(tmp_path, package, monkeypatch):
     assert Bundle(str(path)).find_spec(f"{package}.second", [str(tmp_path / package)]) is not None
     assert Bundle(str(path)).find_spec(f"{package}.second", [str(tmp_path / "elsewhere" / package)]) is None
     assert Bundle(str(path)).find_spec(f"{package}.second", None) is None
+
+
+def test_in_a_copied_environment_one_command_puts_all_of_it_right(tmp_path, package, monkeypatch):
+    """The original still stands, so that the copied file names sources that are there."""
+    path = written(tmp_path, package)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copytree(tmp_path / package, copy / package)
+    monkeypatch.syspath_prepend(str(copy))
+    importlib.import_module(f"{package}.second")
+    copied = Bundle(str(path))
+    copied.packages = {package}
+    bundle_writing.write(copied)
+    assert {entry[0] for entry in Bundle(str(path)).entries.values()} == {
+        str(copy / package / f"{module}.py") for module in ("first", "second")
+    }
+    _, all_of_them = used(path, package, monkeypatch)
+    assert all_of_them
 
 
 def test_a_corrupt_or_cut_one_is_not_used(tmp_path, package):

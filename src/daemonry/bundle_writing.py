@@ -88,7 +88,7 @@ def _write(bundle: Bundle) -> bool:
     loaded = _loaded(bundle.packages)
     if not all(_is_settled(os.stat(path)) for path, _ in loaded.values()):
         return False  # without these, the bundle would lack what every command needs, for a minute
-    known = {name: (entry[0], entry[4]) for name, entry in bundle.entries.items()}
+    known = {name: (_found_now(name, entry), entry[4]) for name, entry in bundle.entries.items()}
     # This command's modules first: the next such command would miss one left out, and write the file again.
     order = sorted({**known, **loaded}.items(), key=lambda item: (item[0] not in loaded, _ours_first(item)))
     return _write_parts(bundle.path, order, _STARTING)
@@ -133,6 +133,13 @@ def _source_of(name: str) -> tuple[str, bool] | None:
         if os.path.isfile(path):
             return path, is_package
     return None
+
+
+def _found_now(name: str, entry: Entry) -> str:
+    """Return where a module's source is: beside its package, which a copied environment has elsewhere."""
+    top, _, rest = name.partition(".")
+    package = getattr(sys.modules.get(top), "__path__", None)
+    return entry[0] if package is None else place_of(rest.replace(".", "/"), package, entry[4])
 
 
 def _ours_first(item: tuple[str, object]) -> tuple[bool, str]:
