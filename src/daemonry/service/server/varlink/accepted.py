@@ -25,6 +25,7 @@ from daemonry.service.server.varlink.outbox import Outbox
 from daemonry.service.server.varlink.running_call import RunningCall
 from daemonry.service.server.varlink.state import ConnectionHappened, ConnectionState, step
 from daemonry.service.server.varlink.upgraded import Upgraded
+from daemonry.transport import ancillary
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import peer_of
 from daemonry.wire import fast_varlink
@@ -151,6 +152,22 @@ class Accepted:
         if self._made_machine is None:
             self._made_machine = ServerConnection(fast_varlink, self._limits.frame_bytes)
         return self._made_machine
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Be watched by the loop: a connection that says more than one thing is in use."""
+        self._readers.remove_reader(self._sock.fileno())
+        self._readers = self._loop
+        if self._state is ConnectionState.READING:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def _read_with_fds(self) -> bytes:
+        data, fds = ancillary.receive(self._sock)
+        if fds:
+            assert self._arrivals is not None
+            self._arrivals.add(self._fed_bytes, self._fed_bytes + len(data), fds)
+        return data
 
     # --- its end ----------------------------------------------------------------------------------
 

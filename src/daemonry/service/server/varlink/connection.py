@@ -34,7 +34,6 @@ from daemonry.service.server.varlink.state import (
     ConnectionHappened,
     ConnectionState,
 )
-from daemonry.transport import ancillary
 from daemonry.wire import fast_varlink
 from daemonry.wire.connection import Ended
 from daemonry.wire.varlink import AnyCall, Reply
@@ -78,7 +77,8 @@ class VarlinkConnection(Accepted):
 
     def receive(self, data: bytes) -> None:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
-        if self._call is None and not (self._out or self._arrivals) and self._answer_at_once(data):
+        alone = self._call is None and not (self._out or self._arrivals)
+        if alone and self._answer_at_once(data):
             return
         if data:
             self._fed_bytes += len(data)
@@ -91,7 +91,7 @@ class VarlinkConnection(Accepted):
             if has_hung_up(self._sock):
                 self.lost()
                 return
-        self._advance(data)
+        self._advance(data, looked_up=alone and data.find(b"\0") == len(data) - 1)
 
     def go_on(self, data: bytes, ran: Ran | bytes) -> None:
         """Take a call that ran already, beside this object, and its result.
@@ -173,20 +173,6 @@ class VarlinkConnection(Accepted):
             self._settle()
         self.receive(data)
 
-    def _settle(self) -> None:
-        """Be watched by the loop: a connection that says more than one thing is in use."""
-        self._readers.remove_reader(self._sock.fileno())
-        self._readers = self._loop
-        if self._state is ConnectionState.READING:
-            self._loop.add_reader(self._sock.fileno(), self._readable)
-
-    def _read_with_fds(self) -> bytes:
-        data, fds = ancillary.receive(self._sock)
-        if fds:
-            assert self._arrivals is not None
-            self._arrivals.add(self._fed_bytes, self._fed_bytes + len(data), fds)
-        return data
-
     # --- calls ------------------------------------------------------------------------------------
 
     def _is_idle_for(self, count_bytes: int) -> bool:
@@ -221,24 +207,32 @@ class VarlinkConnection(Accepted):
             self._closed(self)
             calm(Socket(fileno=self._sock.detach()))
 
-    def _advance(self, data: bytes = b"") -> None:
-        """Take bytes and begin the calls that wait, until one takes its time or too much waits to be sent."""
+    def _advance(self, data: bytes = b"", *, looked_up: bool = False) -> None:
+        """Take bytes and begin the calls that wait, until one takes its time or too much waits to be sent.
+
+        Args:
+            data: the bytes.
+            looked_up: whether they are no call that is answered at once.
+        """
         self._at_once = 0
         if data and not self._may_begin():
             self._machine.receive_data(data)
-        while self._begin_waiting(data):
+        while self._begin_waiting(data, looked_up=looked_up):
             data = b""
         self._pace()
 
-    def _begin_waiting(self, data: bytes) -> bool:
+    def _begin_waiting(self, data: bytes, *, looked_up: bool) -> bool:
         """Do so once; return whether there is room again: one send may take all that waits."""
         machine = self._machine
         while self._may_begin():
-            if self._arrivals is None and self._state is not ConnectionState.GONE:
+            if not data and self._state is ConnectionState.READING and machine.is_idle_for(0):
+                break
+            if self._arrivals is None and self._state is not ConnectionState.GONE and not looked_up:
                 self._answer_each(data)
                 data = b""
                 if not self._may_begin():
                     break
+            looked_up = False
             start = 0
             if self._arrivals is not None:
                 start = self._fed_bytes - len(data) - machine.buffered_bytes
@@ -275,8 +269,9 @@ class VarlinkConnection(Accepted):
             self._take_up(ran)
 
     def _may_begin(self) -> bool:
-        has_room = len(self._out) <= self._limits.waiting_bytes
-        return self._call is None and has_room and self._state in TAKES_CALLS
+        if self._call is not None or self._state not in TAKES_CALLS:
+            return False
+        return len(self._out) <= self._limits.waiting_bytes
 
     def _begin(self, call: AnyCall, start: int) -> None:
         if self._state is ConnectionState.GONE and not call.oneway:
@@ -287,7 +282,7 @@ class VarlinkConnection(Accepted):
             self._watch = None
         self._take_in_hand(oneway=call.oneway)
         assert self._call is not None
-        self._call.begin(call, self._arrivals, start)
+        self._call.begin(call, self._arrivals, start, alone=not self._machine.buffered_bytes)
         self._put_down()
         if self._arrivals is not None:
             self._arrivals.drop(self._fed_bytes - self._machine.buffered_bytes)
@@ -324,6 +319,8 @@ class VarlinkConnection(Accepted):
         if self._sock.fileno() < 0:
             return
         waiting_bytes = self._machine.buffered_bytes
+        if not waiting_bytes and self._state is ConnectionState.READING:
+            return
         held = self._call is not None or len(self._out) > self._limits.waiting_bytes
         too_much = held and waiting_bytes > self._limits.ahead_bytes
         self._happened(ConnectionHappened.TOO_MUCH if too_much else ConnectionHappened.ROOM)

@@ -135,13 +135,14 @@ class RunningCall:
 
     # --- its beginning ----------------------------------------------------------------------------
 
-    def begin(self, call: AnyCall, arrivals: Arrivals | None, start: int) -> None:
+    def begin(self, call: AnyCall, arrivals: Arrivals | None, start: int, *, alone: bool) -> None:
         """Answer it, or begin what takes its time.
 
         Args:
             call: the call.
             arrivals: the descriptors that came; None where none are taken.
             start: where the call began among the connection's bytes.
+            alone: whether nothing came behind it.
         """
         self._noted.begin(call)
         try:
@@ -165,7 +166,7 @@ class RunningCall:
         self._context = context
         if quick:
             self._answer(bound, arguments)
-        elif bound.kind == "async" and self._served.slow_call_s is None and self._served.stepper.is_ready():
+        elif self._may_step(bound, alone=alone):
             self._step(bound, arguments)
         else:
             self._noted.lasts(call.method)
@@ -190,10 +191,19 @@ class RunningCall:
             return
         self._take_result(bound, result)
 
+    def _may_step(self, bound: Bound, *, alone: bool) -> bool:
+        # The first turn of a stream is half a millisecond, which many in a row do not get from the loop.
+        if bound.kind != "async" and not (bound.kind == "stream" and alone):
+            return False
+        return self._served.slow_call_s is None and self._served.stepper.is_ready()
+
     def _step(self, bound: Bound, arguments: dict[str, Any]) -> None:
         """Take a coroutine's first step, with which it may be done."""
         try:
-            result = bound.function(**arguments)
+            if bound.kind == "stream":
+                result: Any = self._stream(bound, arguments)
+            else:
+                result = bound.function(**arguments)
             if type(result) is types.CoroutineType:
                 result = self._served.stepper.begin(result)
         except BaseException as error:  # noqa: BLE001  # the same; nothing was awaited yet
@@ -205,6 +215,10 @@ class RunningCall:
         if type(result) is Suspended:
             self._noted.lasts(bound.full_name)
             self._watch(result.go_on(lambda rest: self._await_result(bound, rest)))
+            if self._connection.is_closed or self._connection.is_gone:
+                self.caller_gone()  # it left meanwhile, when there was no task to be cancelled
+        elif bound.kind == "stream":
+            pass  # all is sent
         elif type(result) is types.CoroutineType:  # a plain function around an async one
             self._run(self._await_result(bound, result))
         else:
@@ -258,7 +272,8 @@ class RunningCall:
         except BaseException as error:  # noqa: BLE001  # as above
             self._fail(bound, error)
             return
-        self._reply(bound, value)
+        if bound.kind != "stream":
+            self._reply(bound, value)
 
     async def _stream(self, bound: Bound, arguments: dict[str, Any]) -> None:
         results: Results | None = None

@@ -25,6 +25,8 @@ class ConnectionState(Enum):
     GONE = "gone"  # nobody is there: one-way calls run to their end, others are cancelled or not begun
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # that of Enum is written in Python
+
 
 class ConnectionHappened(Enum):
     """What can happen to it."""
@@ -40,6 +42,8 @@ class ConnectionHappened(Enum):
     CLOSE_ASKED = "close asked"
     SPOKEN = "the other protocol is done"
     CALM = "its calls are answered at once"
+
+    __hash__ = object.__hash__
 
 
 _SHUT: Final = {
