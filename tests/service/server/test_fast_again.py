@@ -12,6 +12,7 @@ from daemonry import Fd, Interface
 from daemonry.service.server import connections
 from daemonry.service.server.bounds import Bounds
 from daemonry.service.server.connections import Connections
+from daemonry.service.server.dispatch import Calls
 from daemonry.service.server.epoll import HAS_EPOLL, Readers
 from daemonry.service.server.varlink import connection
 from daemonry.testing import wait_until
@@ -238,3 +239,18 @@ def test_it_is_watched_once_where_many_are_heard_together(serving, taken_back, m
             assert not server.on_loop(server.loop.remove_reader, fd)
             assert fd in watched._callbacks
         caller.quick(5)
+
+
+def test_a_call_in_pieces_takes_the_short_way(serving, monkeypatch):
+    """Long ones always come so, and the long way reads each value twice."""
+    found = []
+    find = Calls.find
+    monkeypatch.setattr(Calls, "find", lambda self, call: (found.append(call.method), find(self, call))[1])
+    server = serving(Kinds())
+    with Caller(server) as caller:
+        for number in range(3):
+            caller.in_pieces(server, number)
+        assert server.on_loop(list, found) == []
+        caller.later(1)
+        caller.each(1)
+        assert f"{NAME}.Each" in server.on_loop(list, found)

@@ -77,7 +77,7 @@ class VarlinkConnection(Accepted):
 
     def receive(self, data: bytes) -> None:
         """Take bytes that were read already; `b""` is the end of what the peer sends."""
-        alone = self._call is None and not (self._out or self._arrivals)
+        alone = self._call is None and not (self._out or self._arrivals) and self._is_idle_for(len(data))
         if alone and self._answer_at_once(data):
             return
         if data:
@@ -186,7 +186,7 @@ class VarlinkConnection(Accepted):
         It takes a third of the time of the whole way, and checks the same.  Nothing waits before or
         after it, so that the state, the clocks and the descriptors stay as they were.
         """
-        ran = self._served.answer_at_once(data) if self._is_idle_for(len(data)) else None
+        ran = self._served.answer_at_once(data)
         if ran is None:
             return False
         if isinstance(ran, bytes):
