@@ -93,6 +93,10 @@ class Failures:
             fields["traceback"] = trace_of(raised)
         return self._reply(FAILED, peer, **fields)
 
+    def log_clean_up(self, bound: Handler, raised: BaseException) -> None:
+        """Log what a stream's own clean-up raised, behind its answer."""
+        logger.error("%s failed in its clean-up", bound.full_name, exc_info=raised)
+
     def _reply(self, error: str, peer: Peer, **fields: Any) -> Reply:
         if self._log_path and peer.pid is not None and peer.uid == os.geteuid():
             fields["log"] = self._log_path

@@ -61,6 +61,23 @@ class Streams(Interface, name=NAME):
             yield number
         raise ValueError("no more")
 
+    async def wrong_and_breaks(self, early: bool, waits: bool, cancels: bool) -> AsyncIterator[int]:
+        """Fail in the first turn or behind it; the clean-up begins where it waits, or at a result."""
+        try:
+            yield 1
+            if not early:
+                await asyncio.sleep(0)
+            yield "two"
+            for number in range(100):
+                if waits:
+                    await asyncio.sleep(0)
+                yield number
+        finally:
+            if cancels:
+                asyncio.current_task().cancel()
+                await asyncio.sleep(0)
+            raise ValueError("in its clean-up")
+
     async def wrong(self) -> AsyncIterator[int]:
         yield 1
         yield "two"
@@ -156,3 +173,20 @@ def test_a_result_of_another_type_ends_it(streams):
         found.extend(proxy.wrong())
     assert found == [1]
     assert set(proxy.tasks(waits=False)) == {"daemonry handler"}
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_clean_up_that_fails_behind_the_answer_changes_nothing(streams, early, waits, cancels, caplog):
+    _, server, proxy = streams
+    for _ in range(2):
+        found = []
+        with pytest.raises(errors.CallFailed, match="BadReply"):
+            found.extend(proxy.wrong_and_breaks(early=early, waits=waits, cancels=cancels))
+        assert found == [1]
+    assert ("WrongAndBreaks failed in its clean-up" in caplog.text) is not cancels
+    assert "a connection failed" not in caplog.text
+    assert "a reader failed" not in caplog.text
+    assert "could not be sent" not in caplog.text
+    assert server.on_loop(lambda: server.server.connections) == 1

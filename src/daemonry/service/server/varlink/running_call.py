@@ -7,7 +7,6 @@ is the connection's.  Which exception is which error on the wire is `failures`'.
 from __future__ import annotations
 
 import asyncio
-import logging
 import types
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Executor
@@ -27,8 +26,6 @@ from daemonry.service.server.tap import Begun, Tap
 from daemonry.transport.ancillary import Arrivals, Fd, close_all
 from daemonry.transport.credentials import Peer
 from daemonry.wire.varlink import AnyCall, AnyReply
-
-logger: logging.Logger = logging.getLogger("daemonry.server")
 
 
 class CallConnection(StreamConnection, Protocol):
@@ -72,7 +69,7 @@ class RunningCall:
     """
 
     __slots__ = (
-        *("_connection", "_context", "_loop", "_noted", "_reason", "_served"),
+        *("_answered", "_connection", "_context", "_loop", "_noted", "_reason", "_served"),
         *("_task", "_threads", "bound", "oneway"),
     )
 
@@ -90,6 +87,7 @@ class RunningCall:
         self._loop = loop
         self._threads = threads
         self.oneway = oneway
+        self._answered = False  # to the end
         self.bound: Bound | None = None
         self._context: Context | None = None
         self._task: asyncio.Task[None] | None = None
@@ -247,7 +245,8 @@ class RunningCall:
             gone = self._connection.is_gone
             self._noted.cancelled("the caller is gone" if gone else "cancelled by the program")
             reason = errors.Failed(FAILED, {"message": "the call was cancelled"})
-        self._send(dispatch.refusal(reason))
+        if not self._answered:
+            self._send(dispatch.refusal(reason))
 
     async def _await(self, bound: Bound, arguments: dict[str, Any]) -> None:
         watch = self._served.stopwatch(bound)
@@ -290,7 +289,15 @@ class RunningCall:
             self._fail(bound, error)
         finally:
             if results is not None:
-                await results.close()
+                await self._close(bound, results)
+
+    async def _close(self, bound: Bound, results: Results) -> None:
+        try:
+            await results.close()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above; the caller has its answer
+            self._served.failures.log_clean_up(bound, error)
 
     # --- its replies ------------------------------------------------------------------------------
 
@@ -319,6 +326,7 @@ class RunningCall:
             close_all(fds or ())
             return True
         sent = self._connection.send(reply, fds or [])
+        self._answered = not sent.continues
         self._noted.end(sent)
         return sent is reply
 
