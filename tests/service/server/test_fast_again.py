@@ -98,6 +98,12 @@ class Caller:
         self.send(call("Each", n % 5 + 1, more=True))
         assert self.replies(n % 5 + 1) == [{"result": number} for number in range(n % 5 + 1)]
 
+    def calm_down(self):
+        """Call what waits, and then as many quick ones as it takes."""
+        self.later(1)
+        for number in range(3):
+            self.quick(number)
+
     def fails(self, n):
         self.send(call("Nothing", n))
         assert "method" in self.replies(1)[0]
@@ -169,9 +175,7 @@ def test_calls_that_come_meanwhile_are_not_lost(serving, taken_back, monkeypatch
 def test_a_fast_connection_of_that_kind_is_retired_and_closed(serving, taken_back):
     server = serving(Kinds())
     with Caller(server) as caller:
-        caller.later(1)
-        for number in range(3):
-            caller.quick(number)
+        caller.calm_down()
         assert server.on_loop(len, taken_back) == 1
         server.end()
         assert caller.sock.recv(1) == b""
@@ -197,9 +201,7 @@ def test_a_connection_that_is_retired_does_not_change_hands(serving, taken_back)
 def test_it_counts_as_its_user_s(serving, taken_back):
     server = serving(Kinds(), limits=Bounds(connections_per_uid=1))
     with Caller(server) as caller:
-        caller.later(1)
-        for number in range(3):
-            caller.quick(number)
+        caller.calm_down()
         assert server.on_loop(len, taken_back) == 1
         with Caller(server) as other:
             assert b"of this user" in other.sock.recv(65536)

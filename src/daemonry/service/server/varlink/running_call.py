@@ -215,8 +215,6 @@ class RunningCall:
             self._watch(result.go_on(lambda rest: self._await_result(bound, rest)))
             if self._connection.is_closed or self._connection.is_gone:
                 self.caller_gone()  # it left meanwhile, when there was no task to be cancelled
-        elif bound.kind == "stream":
-            pass  # all is sent
         elif type(result) is types.CoroutineType:  # a plain function around an async one
             self._run(self._await_result(bound, result))
         else:
@@ -271,8 +269,7 @@ class RunningCall:
         except BaseException as error:  # noqa: BLE001  # as above
             self._fail(bound, error)
             return
-        if bound.kind != "stream":
-            self._reply(bound, value)
+        self._reply(bound, value)
 
     async def _stream(self, bound: Bound, arguments: dict[str, Any]) -> None:
         results: Results | None = None
@@ -302,6 +299,8 @@ class RunningCall:
     # --- its replies ------------------------------------------------------------------------------
 
     def _reply(self, bound: Bound, result: Any) -> None:
+        if bound.kind == "stream":
+            return  # it sent its replies itself
         fds: list[Fd] = []
         speak = None
         try:
