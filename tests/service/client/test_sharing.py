@@ -472,6 +472,28 @@ def test_a_fork_in_the_middle_of_other_threads_calls_locks_up_nobody(run_program
     """)
 
 
+def test_a_fork_waits_for_another_threads_first_proxy(run_program):
+    """It imports modules, and a module whose import a fork cuts off can't be imported in the child."""
+    run_program("""
+        begun = threading.Event()
+
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith("daemonry."):
+                    begun.set()
+                    time.sleep(0.1)
+
+        client = Client.connect(endpoint)
+        sys.meta_path.insert(0, Slow())
+        first = threading.Thread(target=client.proxy, args=(Store,))
+        first.start()
+        assert begun.wait(30)
+        sys.meta_path.pop(0)
+        wait_for([forked(lambda: put_and_get(client.proxy(Store), "child", 1))])
+        first.join()
+    """)
+
+
 def test_a_child_does_not_keep_the_parents_connection_open(sandbox, socket_path):
     """The daemon sees that the parent has closed, however long its children live."""
     program = """

@@ -9,7 +9,6 @@ signatures takes longer than many calls.  A proxy's own are its client and its t
 from __future__ import annotations
 
 import inspect
-import os
 from _thread import RLock
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
@@ -20,6 +19,7 @@ import msgspec
 from daemonry import errors
 from daemonry.native_calls import Exchange
 from daemonry.native_calls import calls as native_calls
+from daemonry.process.forks import hold_at_forks
 from daemonry.service.client import signatures
 from daemonry.service.client.plain_call import Short, wrap_call
 from daemonry.service.interface import error_fields
@@ -347,7 +347,7 @@ ShortOf = Callable[[Converter], Short | None]
 # One thread makes decoders at a time, and no process is forked meanwhile: msgspec keeps the description of a
 # Struct on its class before it is complete, and a decoder that another thread makes of that crashes.
 _making = RLock()
-os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
+hold_at_forks(_making)
 
 
 def proxy_class(
