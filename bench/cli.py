@@ -30,7 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from launched import launchers, verdict
+from launched import launchers
+from targets import Bare, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "python3 -c pass"
@@ -39,6 +40,18 @@ TARGET_RATIO = 1.2
 # The same by the native launcher, by CPU time.
 LAUNCHED = "launcher: "
 LAUNCHED_RATIO = 0.2
+# The bare ways of a status, beside Python's and the launcher's.
+BARE_STATUS = "STATUS by Python's socket alone"
+NETCAT = "nc -U SOCKET <STATUS"
+_BARE_STATUS = """\
+import sys
+from _socket import AF_UNIX, SHUT_WR, socket
+sock = socket(AF_UNIX)
+sock.connect(sys.argv[1])
+sock.send(b"STATUS\\n")
+sock.shutdown(SHUT_WR)
+print(sock.recv(65536).decode(), end="")
+"""
 # A median over fewer rounds moves by more than the differences that matter here.
 FEWEST_ROUNDS = 30
 # Above this ratio of p90 to median something else was running; a calm machine gives 1.1.
@@ -286,6 +299,7 @@ def bring_up(here: Surroundings, stack: ExitStack) -> list[Row]:
         Row(BASE, [python, "-c", "pass"]),
         Row("python3 -IS -c pass", [python, "-IS", "-c", "pass"]),
         *_netcat(here, ticker),
+        Row(BARE_STATUS, [python, "-c", _BARE_STATUS, _ticker_socket(here)], trouble=ticker),
         Row("daemonry status ticker", [daemonry, "status", "ticker"], trouble=ticker),
         Row("daemonry status ticker --json", [daemonry, "status", "ticker", "--json"], trouble=ticker),
         Row("daemonry ping ticker", [daemonry, "ping", "ticker"], trouble=ticker),
@@ -316,8 +330,11 @@ def _netcat(here: Surroundings, trouble: str) -> list[Row]:
         return []
     question = here.home / "question"
     question.write_text("STATUS\n")
-    socket = str(here.runtime / "ticker/ticker.sock")
-    return [Row("nc -U SOCKET <STATUS", [nc, "-U", socket], stdin=str(question), trouble=trouble)]
+    return [Row(NETCAT, [nc, "-U", _ticker_socket(here)], stdin=str(question), trouble=trouble)]
+
+
+def _ticker_socket(here: Surroundings) -> str:
+    return str(here.runtime / "ticker/ticker.sock")
 
 
 def _try_once(here: Surroundings, row: Row) -> str:
@@ -417,15 +434,28 @@ def trouble_with_the_machine(rows: list[Row]) -> Iterator[str]:
 
 
 def verdicts(rows: list[Row]) -> Iterator[str]:
-    """Yield a line about the target for each command of ours."""
-    base_ms = statistics.median(next(row for row in rows if row.title == BASE).times_ms)
-    for row in rows:
-        if row.title.startswith(("daemonry", "palingenesis")) and row.times_ms:
-            yield verdict(row.title, statistics.median(row.times_ms) / base_ms, TARGET_RATIO, f"`{BASE}`")
-    for row in rows:
-        if row.title.startswith(("daemonry", "palingenesis", LAUNCHED)) and row.cpu_ms:
-            target = LAUNCHED_RATIO if row.title.startswith(LAUNCHED) else TARGET_RATIO
-            yield verdict(row.title, times_bare(rows, row), target, f"the CPU time of `{BASE}`")
+    """Yield a line about the target for each command of ours, with the bare way beside it."""
+    by_title = {row.title: row for row in rows if row.times_ms}
+    base_ms = statistics.median(by_title[BASE].times_ms)
+
+    def of_clock(row: Row) -> float:
+        return statistics.median(row.times_ms) / base_ms
+
+    def of_cpu(row: Row) -> float:
+        return times_bare(rows, row)
+
+    def beside(title: str, number: Callable[[Row], float]) -> Bare | None:
+        return Bare(title, number(by_title[title])) if title in by_title else None
+
+    ours = [row for row in by_title.values() if row.title.startswith(("daemonry", "palingenesis"))]
+    for unit, number in (("time", of_clock), ("CPU time", of_cpu)):
+        for row in ours:
+            what, bare = f"{row.title}, times the {unit} of `{BASE}`", beside(BARE_STATUS, number)
+            yield verdict(what, number(row), TARGET_RATIO, bare=bare)
+    for row in by_title.values():
+        if row.title.startswith(LAUNCHED):
+            what, bare = f"{row.title}, times the CPU time of `{BASE}`", beside(NETCAT, of_cpu)
+            yield verdict(what, of_cpu(row), LAUNCHED_RATIO, bare=bare)
 
 
 def times_bare(rows: list[Row], row: Row) -> float:

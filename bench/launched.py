@@ -62,8 +62,3 @@ def launchers(commands: Path, directory: Path, *names: str) -> str:
         shutil.copy(commands / name, directory / f"{name}-python")
         (directory / name).hardlink_to(launcher)
     return ""
-
-
-def verdict(title: str, times: float, target: float, of: str) -> str:
-    """Return a line that says whether a target is met."""
-    return f"{title}: {times:.2f} times {of}, target {target:g}: {'met' if times <= target else 'not met'}"

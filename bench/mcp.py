@@ -39,7 +39,8 @@ from cli import (
     times_bare,
     trouble_with_the_machine,
 )
-from launched import launchers, verdict
+from launched import launchers
+from targets import verdict
 
 NPM_DIR = ROOT / ".npm"
 # mcporter's newest wants a newer Node than a stable Debian has: npm has that too, as a package.
@@ -238,17 +239,16 @@ def verdicts(found: list[Row], server_ms: float) -> Iterator[tuple[bool, str]]:
     for row in found:
         if row.title in MOST_TIMES_BARE and row.cpu_ms:
             times, most = times_bare(found, row), MOST_TIMES_BARE[row.title]
-            yield times <= most, verdict(row.title, times, most, f"the CPU time of `{BASE}`")
+            yield times <= most, verdict(f"{row.title}, times the CPU time of `{BASE}`", times, most)
         if row.title == LAUNCHED and row.cpu_ms:
             times = times_bare(found, row)
-            line = verdict(LAUNCHED, times, LAUNCHED_TIMES_BARE, f"the CPU time of `{BASE}`")
+            line = verdict(f"{LAUNCHED}, times the CPU time of `{BASE}`", times, LAUNCHED_TIMES_BARE)
             yield times <= LAUNCHED_TIMES_BARE, line
     peers = [median[row.title] for row in found if "mcporter" in row.title and row.title in median]
     if peers:
         faster = min(peers) / median[WARM]
-        kept = faster >= LEAST_TIMES_FASTER
-        told = f"target at least {LEAST_TIMES_FASTER:g}: {'met' if kept else 'not met'}"
-        yield kept, f"{WARM}: {faster:.1f} times as fast as mcporter's fastest, {told}"
+        told = f"{WARM}, times as fast as mcporter's fastest"
+        yield faster >= LEAST_TIMES_FASTER, verdict(told, faster, LEAST_TIMES_FASTER, least=True)
 
 
 def main() -> int:

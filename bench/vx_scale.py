@@ -36,7 +36,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from launched import launchers, verdict
+from launched import launchers
+from targets import verdict
 from vx_tools import Failed, Surroundings
 
 ROUNDS = 7
@@ -178,7 +179,7 @@ class Bench:
             yield title, beside, *(statistics.median(one) for one in zip(*kept, strict=True))  # type: ignore[misc]
             if kind:
                 ratio = statistics.median(ours / other for ours, other in kept)
-                self.verdicts.append(verdict(title, ratio, LAUNCHED_TARGET, f"{beside}'s"))
+                self.verdicts.append(verdict(f"{title}, times {beside}'s", ratio, LAUNCHED_TARGET))
 
     def _cpu_ms(self, words: list[str], directory: Path) -> float:
         """Run a command and return its CPU time, its children's with it, in milliseconds."""
