@@ -14,7 +14,7 @@ import atheris
 
 with atheris.instrument_imports(include=["daemonry"]):
     from daemonry.errors import DaemonryError
-    from daemonry.wire import dialect, fast_varlink, idl, idl_printer, varlink
+    from daemonry.wire import dialect, fast_varlink, idl_parser, idl_printer, varlink
     from daemonry.wire.connection import ClientConnection, Ended, ServerConnection
     from daemonry.wire.text import CommandReader
     from daemonry.wire.varlink import Call, Reply
@@ -83,8 +83,8 @@ def _call(fed: bytes, pieces: int) -> None:
 
 def _describe(fed: bytes) -> None:
     try:
-        described = idl.parse(fed.decode("utf-8", "replace"))
-        if idl.parse(idl_printer.print_interface(described, strict=False)) != described:
+        described = idl_parser.parse(fed.decode("utf-8", "replace"))
+        if idl_parser.parse(idl_printer.print_interface(described, strict=False)) != described:
             raise AssertionError("printed and read again, it is another interface")
     except DaemonryError:
         return

@@ -255,11 +255,11 @@ def test_the_errors_of_the_server_itself_are_described(client, interface, names)
 def test_every_interface_of_a_daemon_is_read_by_others(client):
     from varlink.scanner import Interface as TheirInterface
 
-    from daemonry.wire import idl, idl_printer
+    from daemonry.wire import idl_parser, idl_printer
 
     for name in client.call("org.varlink.service.GetInfo")["interfaces"]:
         text = client.call("org.varlink.service.GetInterfaceDescription", {"interface": name})["description"]
-        assert idl_printer.print_interface(idl.parse(text), strict=True) == text
+        assert idl_printer.print_interface(idl_parser.parse(text), strict=True) == text
         assert TheirInterface(text).name == name
 
 

@@ -3,13 +3,13 @@
 import pytest
 
 from daemonry.stubs.compat import breaks
-from daemonry.wire import idl
+from daemonry.wire import idl_parser
 
 NOTHING = []
 
 
 def of(members, name="org.example.jobs"):
-    return [idl.parse(f"interface {name}\n{members}")]
+    return [idl_parser.parse(f"interface {name}\n{members}")]
 
 
 def found(old, new):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from daemonry.stubs.go import file_of
-from daemonry.wire import idl
+from daemonry.wire import idl_parser
 
 TEXT = """
 # Counts; */
@@ -90,7 +90,7 @@ def test_it_is_as_gofmt_writes_it(tmp_path):
     gofmt = shutil.which("gofmt")
     if gofmt is None:
         pytest.skip("needs gofmt")
-    (tmp_path / "a.go").write_text(file_of(idl.parse(TEXT))[1], encoding="utf-8")
+    (tmp_path / "a.go").write_text(file_of(idl_parser.parse(TEXT))[1], encoding="utf-8")
     done = subprocess.run([gofmt, "-d", "a.go"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -100,7 +100,7 @@ def test_the_compiler_takes_it_and_it_calls_a_server(tmp_path):
     go = shutil.which("go")
     if go is None:
         pytest.skip("needs Go 1.19 or newer")
-    name, text = file_of(idl.parse(TEXT))
+    name, text = file_of(idl_parser.parse(TEXT))
     (tmp_path / "counter").mkdir()
     (tmp_path / "counter" / name).write_text(text, encoding="utf-8")
     (tmp_path / "main.go").write_text(USE, encoding="utf-8")
@@ -123,7 +123,7 @@ def test_the_compiler_takes_it_and_it_calls_a_server(tmp_path):
 
 
 def test_names_are_exported_and_none_is_a_method_of_errors():
-    name, text = file_of(idl.parse(TEXT))
+    name, text = file_of(idl_parser.parse(TEXT))
     assert name == "count_er_client.go"
     for wanted in (
         "package counterclient",

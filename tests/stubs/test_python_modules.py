@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from daemonry import errors
 from daemonry.stubs.python_modules import Module, docstring
-from daemonry.wire import idl
+from daemonry.wire import idl_parser
 
 # Names that Python or the module keeps to itself, at every place that a description has for one.
 HOSTILE = '''
@@ -46,7 +46,7 @@ error Exception ()
 
 
 def written(text):
-    return Module(idl.parse(text))
+    return Module(idl_parser.parse(text))
 
 
 def loaded(text, tmp_path):

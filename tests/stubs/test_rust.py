@@ -10,7 +10,7 @@ import pytest
 
 from daemonry.stubs.rust import file_of
 from daemonry.stubs.rust_runtime import RUNTIME
-from daemonry.wire import idl
+from daemonry.wire import idl_parser
 
 TEXT = """
 # Counts; "#]
@@ -107,7 +107,7 @@ def test_rustfmt_changes_nothing_and_the_compiler_takes_it(tmp_path, text):
     if rustfmt is None or rustc is None:
         pytest.skip("needs rustfmt and rustc")
     path = tmp_path / "client.rs"
-    path.write_text(file_of(idl.parse(text))[1], encoding="utf-8")
+    path.write_text(file_of(idl_parser.parse(text))[1], encoding="utf-8")
     words = [rustfmt, "--check", "--edition", "2021", "--color", "never", path]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
@@ -121,7 +121,7 @@ def test_the_compiler_takes_it_and_it_calls_a_server(tmp_path):
     rustc = compiler()
     if rustc is None:
         pytest.skip("needs rustc")
-    name, text = file_of(idl.parse(TEXT))
+    name, text = file_of(idl_parser.parse(TEXT))
     (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "use.rs").write_text(USE, encoding="utf-8")
     words = [rustc, "--edition", "2021", "-D", "warnings", "use.rs", "-o", "use"]
@@ -147,13 +147,13 @@ def test_the_compiler_takes_it_and_it_calls_a_server(tmp_path):
 def test_no_type_has_a_name_of_the_runtime():
     declared = set(re.findall(r"^(?:pub )?(?:struct|enum|trait) (\w+)", RUNTIME, re.MULTILINE))
     types = "".join(f"type {name} (x: int)\n" for name in declared)
-    _, text = file_of(idl.parse(f"interface a.b\n{types}"))
+    _, text = file_of(idl_parser.parse(f"interface a.b\n{types}"))
     for name in declared:
         assert text.count(f"struct {name}_ {{") == 1
 
 
 def test_names_are_none_of_rusts():
-    name, text = file_of(idl.parse(TEXT))
+    name, text = file_of(idl_parser.parse(TEXT))
     assert name == "count_er_client.rs"
     for wanted in (
         "pub struct Error_ {",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemonry.stubs.typescript import comment, file_of
-from daemonry.wire import idl
+from daemonry.wire import idl_parser
 
 TEXT = """
 # Counts; */ process.exit(3) /*
@@ -68,7 +68,7 @@ for _ in range(5):
 @pytest.fixture
 def module(tmp_path):
     """The written module's path."""
-    name, text = file_of(idl.parse(TEXT))
+    name, text = file_of(idl_parser.parse(TEXT))
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}')

@@ -15,15 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemonry.errors import DaemonryError
-from daemonry.wire import idl, idl_printer
+from daemonry.wire import idl, idl_parser, idl_printer
 from daemonry.wire.idl import (
-    MAX_TEXT_CHARS,
     Array,
     Basic,
     Enum,
     ErrorType,
     Field,
-    IdlError,
     InterfaceDescription,
     Map,
     Member,
@@ -36,8 +34,8 @@ from daemonry.wire.idl import (
     is_field_name,
     is_interface_name,
     is_member_name,
-    parse,
 )
+from daemonry.wire.idl_parser import MAX_TEXT_CHARS, IdlError, parse
 from daemonry.wire.idl_printer import NotPrintable, print_interface
 
 HEAD = "interface org.example.test\n"
@@ -638,7 +636,7 @@ MANY: dict[str, Callable[[int], str]] = {
 def test_reading_takes_time_in_proportion_to_the_text(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted, not timed: characters matched, characters copied, functions called."""
     for name in ("_BLANK", "_COMMENT", "_TOKEN"):
-        monkeypatch.setattr(idl, name, Scanned(getattr(idl, name)))
+        monkeypatch.setattr(idl_parser, name, Scanned(getattr(idl_parser, name)))
     monkeypatch.setattr(Scanned, "chars", 0)
     monkeypatch.setattr(Sliced, "chars", 0)
     text = Sliced(HEAD + MANY[shape](400))
@@ -658,8 +656,8 @@ WORD = string.ascii_letters + string.digits + "_"
 def scan_by_hand(text: str, start: int) -> tuple[str, int]:
     """Return the next token of `text` and where it begins, character by character."""
     in_comment = False
-    while start < len(text) and (in_comment or text[start] in idl._BLANKS + idl._LINE_ENDS + "#"):
-        in_comment = text[start] not in idl._LINE_ENDS and (in_comment or text[start] == "#")
+    while start < len(text) and (in_comment or text[start] in idl_parser._BLANKS + idl.LINE_ENDS + "#"):
+        in_comment = text[start] not in idl.LINE_ENDS and (in_comment or text[start] == "#")
         start += 1
     for mark in ("[]", "[string]", "->"):
         if text.startswith(mark, start):
@@ -672,13 +670,13 @@ def scan_by_hand(text: str, start: int) -> tuple[str, int]:
 
 
 def assert_scanned_alike(text: str) -> None:
-    token = idl._scan(text, 0)
+    token = idl_parser._scan(text, 0)
     assert (token.text, token.start) == scan_by_hand(text, 0), text
 
 
 def test_the_scanner_cuts_every_short_text_as_one_without_re_does() -> None:
     """Python 3.11.2, which Debian 12 has, takes `a->` for one word if `re` is told not to go back."""
-    assert idl._scan("a->", 0).text == "a"
+    assert idl_parser._scan("a->", 0).text == "a"
     for length in range(5):
         for signs in itertools.product(SIGNS, repeat=length):
             assert_scanned_alike("".join(signs))

@@ -24,7 +24,7 @@ from daemonry.service.client.engine import CALL_TIMEOUT_S, time_left_s
 from daemonry.service.interface.marks import READS, is_idempotent, only_reads
 from daemonry.spelling import did_you_mean, nearest
 from daemonry.terminal_text import printable
-from daemonry.wire import idl, varlink
+from daemonry.wire import idl, idl_parser, varlink
 
 _GET_INFO = f"{varlink.SERVICE}.GetInfo"
 _GET_DESCRIPTION = f"{varlink.SERVICE}.GetInterfaceDescription"
@@ -191,7 +191,8 @@ def describe_interface(client: Client, name: str, timeout_s: float) -> idl.Inter
         InterfaceNotFound: it has none of that name.
         IdlError: its description is not in the interface language.
     """
-    return idl.parse(client.call(_GET_DESCRIPTION, {"interface": name}, timeout_s=timeout_s)["description"])
+    told = client.call(_GET_DESCRIPTION, {"interface": name}, timeout_s=timeout_s)
+    return idl_parser.parse(told["description"])
 
 
 def _hint(client: Client, method: str, timeout_s: float) -> dict[str, str]:

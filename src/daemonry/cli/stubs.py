@@ -16,7 +16,7 @@ from daemonry.limits import REQUEST_TIMEOUT_S
 from daemonry.stubs import compat as breaking
 from daemonry.stubs import source, written
 from daemonry.terminal_text import printable
-from daemonry.wire import idl, varlink
+from daemonry.wire import idl, idl_parser, varlink
 
 # What every daemon has, and no program means.
 _EVERYWHERE: Final = (varlink.SERVICE, "org.daemonry.")
@@ -38,7 +38,7 @@ def interfaces_of(target: str, only: str | None, timeout_s: float) -> list[idl.I
         wanted = names if only is None else [only]
         try:
             found = [describe_interface(client, name, timeout_s) for name in wanted]
-        except idl.IdlError as error:
+        except idl_parser.IdlError as error:
             raise ArgumentInvalid(target, f"its description cannot be read: {error}") from None
     return source.chosen(found, only, target)
 

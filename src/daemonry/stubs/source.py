@@ -12,7 +12,7 @@ from typing import Final
 
 from daemonry.daemon.loader import load
 from daemonry.errors import ArgumentInvalid, TargetInvalid
-from daemonry.wire import idl
+from daemonry.wire import idl, idl_parser
 
 SUFFIX: Final = ".varlink"
 
@@ -43,14 +43,14 @@ def of_file(path: str) -> idl.InterfaceDescription:
         ArgumentInvalid: it cannot be read, or is not a description; the reason has the line and the column.
     """
     try:
-        text = text_of(path, idl.MAX_TEXT_CHARS + 1)
+        text = text_of(path, idl_parser.MAX_TEXT_CHARS + 1)
     except OSError as error:
         raise ArgumentInvalid(path, error.strerror or str(error)) from None
     except UnicodeDecodeError as error:
         raise ArgumentInvalid(path, f"is not UTF-8: {error.reason} at byte {error.start}") from None
     try:
-        return idl.parse(text)
-    except idl.IdlError as error:
+        return idl_parser.parse(text)
+    except idl_parser.IdlError as error:
         raise ArgumentInvalid(f"{path}:{error.line}:{error.column}", error.reason) from None
 
 

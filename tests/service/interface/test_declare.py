@@ -13,7 +13,7 @@ from daemonry.service.interface.declare import described
 from daemonry.service.interface.handler import Upgrade
 from daemonry.service.interface.marks import is_idempotent
 from daemonry.service.interface.schema import NotDescribable
-from daemonry.wire import idl, idl_printer
+from daemonry.wire import idl_parser, idl_printer
 
 
 class Full(CallError):
@@ -110,7 +110,7 @@ def test_a_class_is_described_in_full():
 
 
 def test_what_is_described_is_read_by_every_tool():
-    assert idl_printer.print_interface(idl.parse(TEXT), strict=True) == TEXT
+    assert idl_printer.print_interface(idl_parser.parse(TEXT), strict=True) == TEXT
 
 
 def test_what_is_as_good_twice_is_described_as_such():
@@ -130,7 +130,7 @@ def test_what_is_as_good_twice_is_described_as_such():
         def add(self) -> None:
             """Not [Idempotent]."""
 
-    found = idl.parse(described(Kept).text)
+    found = idl_parser.parse(described(Kept).text)
     assert {one.name: is_idempotent(one.doc) for one in found.members} == {
         "Put": True,
         "Drop": True,

@@ -144,10 +144,10 @@ def test_a_value_goes_there_and_back_unchanged(codec, data):
 @settings(max_examples=50)
 @given(types)
 def test_every_such_type_is_described_and_read_back(drawn):
-    from daemonry.wire import idl
+    from daemonry.wire import idl_parser
 
     where = described(interface_of(drawn[0]))
-    assert idl.parse(where.text) == where.interface
+    assert idl_parser.parse(where.text) == where.interface
 
 
 def arguments(kind, **parameters):
