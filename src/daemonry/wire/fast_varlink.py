@@ -55,7 +55,7 @@ from daemonry.wire.varlink import (
 
 # Levels of arrays and objects inside a parameter that the types below go; each doubles their
 # number.  Replies of real services have two or three.
-FAST_LEVELS: Final = 5
+FAST_LEVELS: Final = 4
 
 _BACKSLASH = ord("\\")
 _INT_BELOW = -INT_SENT_LIMIT
