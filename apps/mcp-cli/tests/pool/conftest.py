@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,3 +101,116 @@ class Pools:
 @pytest.fixture
 def pools() -> type[Pools]:
     return Pools
+
+
+STATUSES = (202, 307, 400, 404, 408, 410, 413, 429, 500, 502, 503, 504)
+
+
+class Odd(BaseHTTPRequestHandler):
+    """An MCP server over HTTP that answers a tool's call as the tool's name says."""
+
+    RESULT = (
+        r'{"content":[{"type":"text","text":"\u00e9"}],"z":1.0,"a":1e2,"big":123456789012345678901234567890}'
+    )
+    TOOLS = ("json", "events", "lines", "packed", "torn", "empty", "page", *map(str, STATUSES))
+
+    def do_POST(self) -> None:  # the name that the library asks for
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        number, method = message.get("id"), message["method"]
+        if number is None:
+            self._send(202, "", b"")
+        elif method == "initialize":
+            self._answer(
+                number,
+                json.dumps(
+                    {
+                        "protocolVersion": message["params"]["protocolVersion"],
+                        "capabilities": {"tools": {}},
+                        "serverInfo": {"name": "odd", "version": "1"},
+                    }
+                ),
+            )
+        elif method == "tools/list":
+            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in self.TOOLS]
+            self._answer(number, json.dumps({"tools": tools}))
+        elif method == "tools/call":
+            self._call(number, message["params"]["name"])
+        else:
+            body = {"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "no"}}
+            self._send(200, "application/json", json.dumps(body).encode())
+
+    def _call(self, number: Any, tool: str) -> None:
+        self.server.called.append(tool)  # type: ignore[attr-defined]
+        line = f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"result":{self.RESULT}}}'
+        if tool == "json":
+            self._send(200, "application/json; charset=utf-8", line.encode())
+        elif tool == "events":
+            self._send(200, "text/event-stream", f"event: message\r\ndata: {line}\r\n\r\n".encode())
+        elif tool == "lines":
+            self._send(200, "application/json", line.replace(",", ",\n").encode())
+        elif tool == "packed":
+            self._send(200, "application/json", gzip.compress(line.encode()), "gzip")
+        elif tool == "page":
+            self._send(200, "text/html", b"<html>")
+        elif tool == "empty":
+            self._send(200, "application/json", b"")
+        elif tool.isdigit():
+            self._send(int(tool), "", b"no \x1b[31m")
+        else:
+            self._send(200, "application/json", line[:-1].encode())
+
+    def _answer(self, number: Any, result: str) -> None:
+        line = f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"result":{result}}}'
+        self._send(200, "application/json", line.encode())
+
+    def _send(self, code: int, kind: str, body: bytes, coding: str = "") -> None:
+        self.send_response(code)
+        if kind:
+            self.send_header("content-type", kind)
+        if coding:
+            self.send_header("content-encoding", coding)
+        if code == 307:
+            self.send_header("location", "http://127.0.0.1:1/elsewhere")
+        self.send_header("content-length", str(len(body)))
+        self.send_header("mcp-session-id", "1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self._send(405, "", b"")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
+        pass
+
+
+class OddSite:
+    """Asks a server of `Odd`'s kind.
+
+    Attributes:
+        calls: the tools that it was asked for.
+    """
+
+    RESULT = Odd.RESULT
+
+    def __init__(self, url: str, calls: list[str]) -> None:
+        self._url = url
+        self.calls = calls
+
+    def called(self, tool: str) -> api.Event:
+        async def work() -> api.Event:
+            async with Pools.of(api.Server(name="odd", fingerprint="1", kind="http", url=self._url)) as pool:
+                return [event async for event in pool.call("odd", "1", tool, timeout_s=20)][-1]
+
+        return asyncio.run(work())
+
+
+@pytest.fixture
+def odd() -> Iterator[OddSite]:
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    site.called = calls = []  # type: ignore[attr-defined, var-annotated]
+    thread = threading.Thread(target=site.serve_forever)
+    thread.start()
+    yield OddSite(f"http://127.0.0.1:{site.server_port}/mcp", calls)
+    site.shutdown()
+    thread.join()
+    site.server_close()

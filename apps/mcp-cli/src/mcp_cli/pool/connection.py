@@ -24,7 +24,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcp_cli.names import PROTOCOLS, __version__
-from mcp_cli.pool import http, processes
+from mcp_cli.pool import http, http_answers, processes
 from mcp_cli.pool.callbacks import Callbacks, Hooks, first_problem, json_of
 from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import SpawnFailed, StdioProcess
@@ -66,11 +66,13 @@ class RequestLost(Exception):
 
     Attributes:
         ran: whether the request may have been carried out.
+        refused: the error that a new connection is the remedy for; None for none.
     """
 
-    def __init__(self, reason: str, *, ran: bool) -> None:
+    def __init__(self, reason: str, *, ran: bool, refused: RequestRefused | None = None) -> None:
         super().__init__(reason)
         self.ran = ran
+        self.refused = refused
 
 
 class RequestRefused(Exception):
@@ -369,21 +371,32 @@ class ServerConnection:
                 raise RequestLost(answer.broken, ran=True) from None
             if not answer.refused:
                 raise await self._lost(answer) from None
-            if self._http is not None and (reason := self._http.unanswered(data.code, data.message)):
-                raise RequestLost(reason, ran=True) from None
-            if (
-                self._http is not None
-                and not self._tap.outstanding
-                and (reason := self._http.session_lost(data.code, data.message))
-            ):
-                self._tap.closed.set()
-                raise RequestLost(reason, ran=False) from None
             text = "" if data.data is None else msgspec.json.encode(data.data).decode()
-            raise RequestRefused(data.code, cut(data.message), cut(text)) from None
+            refused = RequestRefused(data.code, cut(data.message), cut(text))
+            if self._http is not None:
+                refused = self._judged(self._http.status_of(answer.key), refused)
+            raise refused from None
         if error is None:
             raise RequestLost("the server's answer came to nothing", ran=True)
         reached = self._http is None or not self._http.never_sent(error)
         raise RequestLost(await self._reason(error), ran=answer.written and reached) from None
+
+    def _judged(self, status: int, told: RequestRefused) -> RequestRefused:
+        """Return the error that an HTTP server has answered with, told apart from the SDK's own.
+
+        Raises:
+            RequestLost: there was no answer of the server's.
+        """
+        code, message = told.code, str(told)
+        unanswered = http_answers.unanswered(code, message, status)
+        if unanswered is not None and unanswered.ran:
+            raise RequestLost(unanswered.reason, ran=True)
+        refused = told if unanswered is None else RequestRefused(types.INVALID_REQUEST, unanswered.reason, "")
+        if not self._tap.outstanding and http_answers.tells_of_a_lost_session(code, message, status):
+            self._tap.closed.set()
+            reason = f"{http.shown(self.server.url)} answered {http_answers.named(status)}"
+            raise RequestLost(reason, ran=False, refused=refused)
+        return refused
 
     async def _lost(self, answer: Answer) -> RequestLost:
         """Return what the end of the connection means for a request."""

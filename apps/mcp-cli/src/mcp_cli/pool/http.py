@@ -19,13 +19,13 @@ import httpx2
 from mcp.client.auth import AuthorizationCodeResult, OAuthFlowError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
 
 from mcp_cli.pool.access import bounds
 from mcp_cli.pool.access.flows import access_of
 from mcp_cli.pool.access.fresh import Fresh, said
 from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.access.tokens import StoreFailed
+from mcp_cli.pool.http_answers import named
 from mcp_cli.pool.overheard import Overheard, id_of
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server
@@ -92,6 +92,7 @@ class Transport:
         self.broke_off = ""
         self.overheard = Overheard()
         self.kept_back: set[Any] = set()
+        self._statuses: dict[Any, int] = {}  # by the id of a request that is waited for
         self._visit = visit
         self._visited = False
         self._loopback = loopback
@@ -216,7 +217,10 @@ class Transport:
             return
         code = response.status_code
         self.status = code if code >= 400 else 0
-        self.unauthorized = f"it answered {_status(code)}" if code in (401, 403) else ""
+        key = id_of(response.request.content)
+        if self.status and self.overheard.expected(key):
+            self._statuses[key] = code
+        self.unauthorized = f"it answered {named(code)}" if code in (401, 403) else ""
 
     def never_sent(self, error: BaseException) -> bool:
         """Whether an error means that no request went out."""
@@ -231,17 +235,9 @@ class Transport:
         """
         return any(outstanding.get(key) is answer for key in self.kept_back)
 
-    def session_lost(self, code: int, message: str) -> str:
-        """Return what an error means that says that the server does not know our session; else ""."""
-        # The specification has 404; many servers answer 400.  The first two are the SDK's words for an
-        # HTTP error, else the server has words of its own.
-        said = (code, message) in (
-            (INVALID_REQUEST, "Session terminated"),
-            (INTERNAL_ERROR, "Server returned an error response"),
-        )
-        if self.status in (400, 404, 410) and (said or "session" in message.lower()):
-            return f"{shown(self.server.url)} answered {_status(self.status)}"
-        return ""
+    def status_of(self, key: Any) -> int:
+        """Return the status of the answer to one request, if that was an error, once; 0 otherwise."""
+        return self._statuses.pop(key, 0)
 
     def reason(self, error: BaseException | None) -> str:
         """Return what an error means, for people; "" if that is not known here."""
@@ -251,17 +247,9 @@ class Transport:
         if isinstance(error, OAuthFlowError | StoreFailed):
             return said(error)
         if self.status:
-            return f"{shown(self.server.url)} answered {_status(self.status)}"
+            return f"{shown(self.server.url)} answered {named(self.status)}"
         if isinstance(error, httpx2.HTTPError):
             return f"{shown(self.server.url)}: {type(error).__name__} {brief(error)}".rstrip()
-        return ""
-
-    def unanswered(self, code: int, message: str) -> str:
-        """Return what an error means that is the SDK's, for an answer that it could not take; else ""."""
-        if not self.status and code == CONNECTION_CLOSED and message.startswith("SSE stream "):
-            return brief(message)
-        if code == PARSE_ERROR and message.startswith("Failed to parse "):
-            return "its answer cannot be understood"  # the SDK's words have the answer in them
         return ""
 
     def refusal(self) -> tuple[str, str]:
@@ -334,9 +322,3 @@ def _same_place(one: str, other: str) -> bool:
     return first.netloc.rpartition("@")[2] == second.netloc.rpartition("@")[2] and (
         first.path.rstrip("/") == second.path.rstrip("/")
     )
-
-
-def _status(code: int) -> str:
-    with contextlib.suppress(ValueError):
-        return f"{code} {httpx2.codes(code).name.replace('_', ' ').title()}"
-    return str(code)

@@ -38,7 +38,7 @@ from mcp_cli.protocol.interfaces import (
 
 if TYPE_CHECKING:
     from mcp_cli.pool.access.loopback import Loopback
-    from mcp_cli.pool.connection import ServerConnection
+    from mcp_cli.pool.connection import RequestRefused, ServerConnection
 
 logger = logging.getLogger("mcp_cli.server")
 
@@ -202,23 +202,26 @@ class ManagedServer:
             try:
                 return await self._ask_in_time(connection, call, method, params)
             except module.RequestRefused as error:
-                raise ServerRefused(
-                    server=self.server.name,
-                    code=error.code,
-                    message=sendable(error.message),
-                    data=error.data,
-                ) from None
+                raise self._refused(error) from None
             except module.RequestLost as error:
                 if not error.ran and attempt == 0:
                     continue  # it was not asked: a new connection is
+                if error.refused is not None:  # and of the new one it says the same
+                    raise self._refused(error.refused) from None
                 reason = self._launcher.redacted(str(error))
                 if not error.ran:
                     raise self.failed("connect", reason) from None
-                await self._life.ended(LAST_LINES_S)
+                if self._launcher.process is not None:  # no other has last words
+                    await self._life.ended(LAST_LINES_S)
                 raise MaybeRan(
                     server=self.server.name, tool=call.label, reason=reason, stderr=self._launcher.stderr()
                 ) from None
         raise AssertionError
+
+    def _refused(self, error: RequestRefused) -> ServerRefused:
+        return ServerRefused(
+            server=self.server.name, code=error.code, message=sendable(error.message), data=error.data
+        )
 
     async def _ask_in_time(
         self, connection: ServerConnection, call: PendingCall, method: str, params: dict[str, Any]

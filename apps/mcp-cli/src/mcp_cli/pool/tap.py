@@ -48,9 +48,10 @@ class Answer:
         raw: the result's JSON; None as long as there is none.
         refused: whether the server answered with an error.
         broken: why its answer cannot be understood; "" if it can.
+        key: the request's id, as the SDK pairs them; None before it is written.
     """
 
-    __slots__ = ("broken", "method", "raw", "refused", "written")
+    __slots__ = ("broken", "key", "method", "raw", "refused", "written")
 
     def __init__(self, method: str = "") -> None:
         self.method = method
@@ -58,6 +59,7 @@ class Answer:
         self.raw: bytes | None = None
         self.refused = False
         self.broken = ""
+        self.key: Any = None
 
 
 asking: ContextVar[Answer | None] = ContextVar("asking", default=None)
@@ -124,7 +126,7 @@ class MessageTap:
             if answer is not None and answer.method != request.method:
                 answer = None
             if answer is not None:
-                answer.written = True
+                answer.written, answer.key = True, request_key(request.id)
             self.outstanding[request_key(request.id)] = answer or Answer()
         elif isinstance(request, JSONRPCNotification) and request.method == "notifications/cancelled":
             ended = request_key((request.params or {}).get("requestId"))
