@@ -74,7 +74,12 @@ class Conversation:
             raise faults.LocalProtocolError("an earlier call has replies to come: use another connection")
         if connection.buffered_bytes and connection.state is IDLE:
             raise faults.BadFrame("it came when no call was made")
-        data = connection.send_call(call)
+        self.at_rest = False  # and stays so where a signal's handler raises at any step of this
+        try:
+            data = connection.send_call(call)
+        except faults.LocalProtocolError:
+            self._look()
+            raise
         self._look()
         return data
 
