@@ -6,15 +6,15 @@ the place of a daemon that has died, and one that kept a connection would keep i
 or read the answer to a call of its parent.
 
 A lock that another thread holds at that moment stays locked in the child for ever.  So what is done after a
-fork takes none, and the fork waits for two kinds: those that are named here, and those that Python has for
-each module while it is imported.
+fork takes none, and the fork waits for the one that is here, and for those that Python has for each module
+while it is imported.
 """
 
 from __future__ import annotations
 
 import _frozen_importlib
 import os
-from _thread import get_ident
+from _thread import RLock, get_ident
 from _weakref import ref
 
 TYPE_CHECKING = False
@@ -33,21 +33,10 @@ if TYPE_CHECKING:
         def forked(self) -> None:
             """Take note, in the thread that forked."""
 
-    class ForkLock(Protocol):
-        """A lock that a thread may take twice."""
-
-        def acquire(self) -> bool:
-            """Wait for it."""
-
-        def release(self) -> None:
-            """Give it back."""
-
 
 _owners: set[ref[ForkOwner]] = set()
 _forget = _owners.discard
 _watchers: set[ref[ForkWatcher]] = set()
-_locks: list[ForkLock] = []
-_held: dict[int, list[ForkLock]] = {}  # by the thread that forks
 
 
 def not_for_children(owner: ForkOwner) -> None:
@@ -60,34 +49,17 @@ def tell_of_forks(watcher: ForkWatcher) -> None:
     _watchers.add(ref(watcher, _watchers.discard))
 
 
-def hold_at_forks(lock: ForkLock) -> None:
-    """Hold a lock whenever this process forks, so that no other thread is in the middle of what it guards."""
-    _locks.append(lock)
+def _finish_imports() -> None:
+    """Wait until no other thread imports a module of this library.
 
-
-def _keep_still() -> None:
-    """Take the locks, and wait until no other thread imports a module of this library.
-
-    Many are imported at their first use, such as a client's first proxy.  One of them may have a lock.
+    Many are imported at their first use, such as a client's first proxy.
     """
-    held = _held[get_ident()] = []
-    while True:
-        for lock in _locks[len(held) :]:
-            lock.acquire()
-            held.append(lock)
-        names = _imported_by_others()
-        if not names:
-            return
+    while names := _imported_by_others():
         for name in names:
             try:
                 __import__(name)  # as everyone who needs it meanwhile: it waits for the other thread
             except Exception:  # noqa: BLE001, S112  # the other thread hears of it
                 continue
-
-
-def _let_go() -> None:
-    for lock in _held.pop(get_ident(), ()):
-        lock.release()
 
 
 def _imported_by_others() -> list[str]:
@@ -102,7 +74,6 @@ def _imported_by_others() -> list[str]:
 
 
 def _tell_all() -> None:
-    _let_go()
     for found in list(_watchers):
         watcher = found()
         if watcher is not None:
@@ -110,12 +81,18 @@ def _tell_all() -> None:
 
 
 def _drop_all() -> None:
-    _let_go()
-    _held.clear()  # other threads', which forked at the same time
     for found in list(_owners):
         owner = found()
         if owner is not None:
             owner.drop_in_child()
 
 
-os.register_at_fork(before=_keep_still, after_in_child=_drop_all, after_in_parent=_tell_all)
+# The lock that a thread holds while no process may be forked.  Taken and given back by functions in C: what
+# a signal's handler raises within one in Python is lost, and the rest of it does not run.
+held_at_forks = RLock()
+# The hooks before a fork run from the last to the first: a thread that imports comes to the end of
+# that, and no further than to this lock.
+os.register_at_fork(before=_finish_imports, after_in_child=_drop_all, after_in_parent=_tell_all)
+os.register_at_fork(
+    before=held_at_forks.acquire, after_in_child=held_at_forks.release, after_in_parent=held_at_forks.release
+)

@@ -494,6 +494,29 @@ def test_a_fork_waits_for_another_threads_first_proxy(run_program):
     """)
 
 
+@pytest.mark.parametrize("hook", ["_finish_imports", "_tell_all"])
+def test_a_fork_that_a_signals_handler_disturbs_leaves_no_lock_behind(run_program, hook):
+    """Python drops what is raised in a hook, and the rest of the hook does not run."""
+    run_program(f"""
+        client = Client.connect(endpoint)
+
+        def disturbed(frame, event, arg):
+            if event == "call" and frame.f_code.co_name == {hook!r}:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+        told = []
+        sys.unraisablehook = told.append
+        sys.setprofile(disturbed)
+        wait_for([forked(lambda: None)])
+        assert len(told) == 1, told
+        first = threading.Thread(target=lambda: put_and_get(client.proxy(Store), "thread", 1), daemon=True)
+        first.start()
+        first.join(30)
+        assert not first.is_alive()
+    """)
+
+
 def test_a_child_does_not_keep_the_parents_connection_open(sandbox, socket_path):
     """The daemon sees that the parent has closed, however long its children live."""
     program = """

@@ -9,7 +9,6 @@ signatures takes longer than many calls.  A proxy's own are its client and its t
 from __future__ import annotations
 
 import inspect
-from _thread import RLock
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,7 +18,7 @@ import msgspec
 from daemonry import errors
 from daemonry.native_calls import Exchange
 from daemonry.native_calls import calls as native_calls
-from daemonry.process.forks import hold_at_forks
+from daemonry.process.forks import held_at_forks
 from daemonry.service.client import signatures
 from daemonry.service.client.plain_call import Short, wrap_call
 from daemonry.service.interface import error_fields
@@ -346,8 +345,7 @@ ShortOf = Callable[[Converter], Short | None]
 
 # One thread makes decoders at a time, and no process is forked meanwhile: msgspec keeps the description of a
 # Struct on its class before it is complete, and a decoder that another thread makes of that crashes.
-_making = RLock()
-hold_at_forks(_making)
+_making = held_at_forks
 
 
 def proxy_class(
