@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemonry import clock, strict_json
 from daemonry.errors import ArgumentInvalid
-from daemonry.limits import MAX_LOG_LINE_BYTES
+from daemonry.limits import LOG_FILES_KEPT, MAX_LOG_LINE_BYTES
 from daemonry.process import log_reader
 from daemonry.process.log_reader import as_text, follow, last, lines, parse_span, parsed, since
 from daemonry.process.logs import LogFile
@@ -194,8 +194,49 @@ def test_a_log_that_is_not_there_yet_is_waited_for(path, following):
     assert following(lambda: None, lambda: write(path, ""), lambda: write(path, "first\n")) == ["first"]
 
 
-def rotate(path):
+def rotate(path, kept=1):
+    for number in range(kept - 1, 0, -1):
+        if os.path.exists(f"{path}.{number}"):
+            os.rename(f"{path}.{number}", f"{path}.{number + 1}")
     os.rename(path, f"{path}.1")
+
+
+@pytest.mark.parametrize("times", range(1, LOG_FILES_KEPT + 1))
+def test_following_goes_over_several_rotations_between_two_looks(path, following, times):
+    def flood():
+        for number in range(times):
+            write(path, f"last of {number}\n")
+            rotate(path, LOG_FILES_KEPT)
+            write(path, f"first of {number + 1}\n")
+
+    write(path, "read\n")
+    expected = [line for n in range(times) for line in (f"last of {n}", f"first of {n + 1}")]
+    assert following(flood, lambda: write(path, "then\n")) == [*expected, "then"]
+
+
+def test_following_says_where_the_parts_in_between_are_gone(path, following):
+    def flood():
+        for number in range(LOG_FILES_KEPT + 3):
+            rotate(path, LOG_FILES_KEPT)
+            write(path, f"part {number}\n")
+
+    write(path, "read\n")
+    kept = [f"part {number}" for number in range(2, LOG_FILES_KEPT + 3)]
+    assert following(flood) == [log_reader.LOST, *kept]
+
+
+def test_following_reads_nothing_twice_where_a_part_was_removed(path, following):
+    """By a person, say, who wants the room."""
+
+    def remove():
+        os.unlink(path)
+        write(path, "new\n")
+
+    write(path, "old\n")
+    rotate(path)
+    os.utime(f"{path}.1", (1, 1))
+    write(path, "read\n")
+    assert following(remove) == ["new"]
 
 
 def test_following_goes_over_a_rotation(path, following):

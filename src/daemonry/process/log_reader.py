@@ -157,6 +157,10 @@ def follow(path: str, choice: Choice = lambda found: ()) -> Iterator[str]:
         follower.close()
 
 
+# Stands where lines are missing.
+LOST: Final = "some lines are lost: the log was rotated away before they were read"
+
+
 class Follower:
     """Reads a log as it is written; `lines` never waits.
 
@@ -185,9 +189,16 @@ class Follower:
             return chosen
         found = self._read()
         if not found and self._rotated():
-            # The lines written between our read and the rename, then those of the new part.
+            # The lines written between our read and the rename, then those of the newer parts.
             found = self._read() + self._last_of_part()
-            found += self._read() if self._open() else []
+            assert self._file is not None
+            newer, are_all = _parts_behind(self._path, self._file)
+            found += [] if are_all else [LOST]
+            for number, part in enumerate(newer):
+                found += self._last_of_part() if number else []
+                self.close()
+                self._file = part
+                found += self._read()
         return found
 
     def _last(self, count: int) -> list[str]:
@@ -241,6 +252,31 @@ class Follower:
     def _rotated(self) -> bool:
         assert self._file is not None
         return _was_rotated(self._path, self._file.fileno())
+
+
+def _parts_behind(path: str, file: BinaryIO) -> tuple[list[BinaryIO], bool]:
+    """Return the parts that are newer than one, open, the oldest first, and whether these are all."""
+    ours = os.fstat(file.fileno())
+    seen: set[tuple[int, int]] = set()
+    newer: list[BinaryIO] = []
+    for number in range(LOG_FILES_KEPT + 1):
+        try:
+            part = open(open_regular(f"{path}.{number}" if number else path), "rb")  # noqa: SIM115  # the caller's
+        except FileNotFoundError:
+            continue
+        found = os.fstat(part.fileno())
+        if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+            part.close()
+            return newer[::-1], True
+        if (found.st_dev, found.st_ino) in seen:  # rotated since we opened it
+            part.close()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        newer.append(part)
+    # Ours is not there: rotated away, or removed by somebody, and then what is older was read.
+    while len(newer) > 1 and os.fstat(newer[-1].fileno()).st_mtime_ns < ours.st_mtime_ns:
+        newer.pop().close()
+    return newer[::-1], len(newer) <= LOG_FILES_KEPT
 
 
 def _older_lines(path: str) -> Iterator[str]:
