@@ -97,7 +97,7 @@ async def ensure_async(
             loop.call_soon_threadsafe(on_stage, stage)
 
     way = _AsyncWay(target, mode, versions, arguments, env, tell if on_stage is not None else None)
-    stream, endpoint = await asyncio.to_thread(way.stream, timeout)
+    stream, endpoint = await way.made(timeout)
     return AsyncClient(stream.take_socket(), stream.peer, endpoint, way)
 
 
@@ -125,10 +125,13 @@ class _Way:
 class _AsyncWay(_Way):
     __slots__ = ()
 
-    async def __call__(self, endpoint: Endpoint, timeout_s: float) -> Any:
-        import asyncio
+    async def made(self, timeout_s: float) -> tuple[Stream, Endpoint | None]:
+        from daemonry.service.client.in_thread import made_in_thread
 
-        return (await asyncio.to_thread(self.stream, timeout_s))[0]
+        return await made_in_thread(lambda: self.stream(timeout_s), lambda made: made[0])
+
+    async def __call__(self, endpoint: Endpoint, timeout_s: float) -> Any:
+        return (await self.made(timeout_s))[0]
 
 
 def _stream(

@@ -39,6 +39,7 @@ from daemonry.service.client.engine import (
     connect_time_s,
     first_deadline,
 )
+from daemonry.service.client.in_thread import made_in_thread
 from daemonry.service.client.remote import AsyncRemote
 from daemonry.transport.ancillary import Fd, close_all
 from daemonry.transport.connect import connect
@@ -451,7 +452,7 @@ async def _connected(endpoint: Endpoint, timeout_s: float) -> Stream:
     """As `daemonry.connect`, and the loop goes on meanwhile."""
     if endpoint.kind in (TCP, SSH):
         # Names are looked up, and the handshake waited for, in a thread.
-        return await asyncio.to_thread(connect, endpoint, timeout_s)
+        return await made_in_thread(lambda: connect(endpoint, timeout_s), lambda stream: stream)
     deadline = Deadline(timeout_s)
     for delay_s in delays(CONNECT_RETRY_FIRST_S, CONNECT_RETRY_MAX_S):
         try:
