@@ -24,8 +24,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mcp_cli.names import PROTOCOLS, __version__
-from mcp_cli.pool import http, http_answers, processes
+from mcp_cli.pool import processes
 from mcp_cli.pool.callbacks import Callbacks, Hooks, first_problem, json_of
+from mcp_cli.pool.http import answers
+from mcp_cli.pool.http.transport import Transport, shown
 from mcp_cli.pool.results import brief, cut
 from mcp_cli.pool.stdio import SpawnFailed, StdioProcess
 from mcp_cli.pool.tap import Answer, HttpStreams, MessageTap, StdioStreams, asking
@@ -123,7 +125,7 @@ class ServerConnection:
         server: Server,
         hooks: Hooks,
         process: StdioProcess | None = None,
-        transport: http.Transport | None = None,
+        transport: Transport | None = None,
         *,
         legacy: bool = False,
     ) -> None:
@@ -374,29 +376,18 @@ class ServerConnection:
             text = "" if data.data is None else msgspec.json.encode(data.data).decode()
             refused = RequestRefused(data.code, cut(data.message), cut(text))
             if self._http is not None:
-                refused = self._judged(self._http.status_of(answer.key), refused)
+                found = _judged(refused, self._http.status_of(answer.key), self.server.url)
+                if isinstance(found, RequestLost) and not found.ran:
+                    if self._tap.outstanding:  # others go on in the session
+                        found = found.refused or found
+                    else:
+                        self._tap.closed.set()
+                raise found from None
             raise refused from None
         if error is None:
             raise RequestLost("the server's answer came to nothing", ran=True)
         reached = self._http is None or not self._http.never_sent(error)
         raise RequestLost(await self._reason(error), ran=answer.written and reached) from None
-
-    def _judged(self, status: int, told: RequestRefused) -> RequestRefused:
-        """Return the error that an HTTP server has answered with, told apart from the SDK's own.
-
-        Raises:
-            RequestLost: there was no answer of the server's.
-        """
-        code, message = told.code, str(told)
-        unanswered = http_answers.unanswered(code, message, status)
-        if unanswered is not None and unanswered.ran:
-            raise RequestLost(unanswered.reason, ran=True)
-        refused = told if unanswered is None else RequestRefused(types.INVALID_REQUEST, unanswered.reason, "")
-        if not self._tap.outstanding and http_answers.tells_of_a_lost_session(code, message, status):
-            self._tap.closed.set()
-            reason = f"{http.shown(self.server.url)} answered {http_answers.named(status)}"
-            raise RequestLost(reason, ran=False, refused=refused)
-        return refused
 
     async def _lost(self, answer: Answer) -> RequestLost:
         """Return what the end of the connection means for a request."""
@@ -408,6 +399,22 @@ class ServerConnection:
         if self._http is not None and self._end_error is not None and not others:
             ran = ran and not self._http.never_sent(self._end_error)
         return RequestLost(self.end_reason or await self._reason(), ran=ran)
+
+
+def _judged(told: RequestRefused, status: int, url: str) -> RequestRefused | RequestLost:
+    """Return what an error means that came over HTTP: the server's own, or the SDK's for no answer of its.
+
+    One that did not run is lost where a new session may be the remedy.
+    """
+    code, message = told.code, str(told)
+    fate = answers.unanswered(code, message, status)
+    if fate is not None and fate.ran:
+        return RequestLost(fate.reason, ran=True)
+    refused = told if fate is None else RequestRefused(types.INVALID_REQUEST, fate.reason, "")
+    if answers.tells_of_a_lost_session(code, message, status):
+        reason = f"{shown(url)} answered {answers.named(status)}"
+        return RequestLost(reason, ran=False, refused=refused)
+    return refused
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp_cli.pool.access.loopback import Loopback
     from mcp_cli.pool.callbacks import Hooks
     from mcp_cli.pool.connection import ServerConnection
-    from mcp_cli.pool.http import Transport
+    from mcp_cli.pool.http.transport import Transport
 
 logger = logging.getLogger("mcp_cli.server")
 
@@ -94,7 +94,7 @@ class Launcher:
             module = await asyncio.to_thread(sdk.connection)
             transport = None
             if process is None:
-                transport = module.http.Transport(self._server, sse=self._sse)
+                transport = module.Transport(self._server, sse=self._sse)
             connection: ServerConnection = module.ServerConnection(
                 self._server, self._hooks, process, transport, legacy=self._legacy
             )
@@ -150,7 +150,7 @@ class Launcher:
         async def visit(url: str) -> None:
             call.tell(Event(kind="visit", text=url, result=loopback.uri))
 
-        transport = module.http.Transport(self._server, sse=self._sse, visit=visit, loopback=loopback)
+        transport = module.Transport(self._server, sse=self._sse, visit=visit, loopback=loopback)
         server = msgspec.structs.replace(self._server, start_timeout_s=call.idle_s)
         connection = module.ServerConnection(server, self._hooks, None, transport, legacy=self._legacy)
         try:

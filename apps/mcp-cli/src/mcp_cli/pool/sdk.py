@@ -53,7 +53,8 @@ def connection() -> Any:
                     "mcp_cli.pool.access.fresh",
                     "mcp_cli.pool.access.storage",
                     "mcp_cli.pool.callbacks",
-                    "mcp_cli.pool.http",
+                    "mcp_cli.pool.http.answers",
+                    "mcp_cli.pool.http.transport",
                     "mcp_cli.pool.tap",
                     CONNECTION,
                 )

@@ -31,7 +31,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from mcp_cli.pool import mending
-from mcp_cli.pool.overheard import Overheard, request_key
+from mcp_cli.pool.http.overheard import Overheard, request_key
 from mcp_cli.pool.results import brief
 from mcp_cli.pool.stdio import MAX_MESSAGE_BYTES, StdioProcess
 

@@ -25,8 +25,8 @@ from mcp_cli.pool.access.flows import access_of
 from mcp_cli.pool.access.fresh import Fresh, said
 from mcp_cli.pool.access.loopback import AccessRefused, Loopback
 from mcp_cli.pool.access.tokens import StoreFailed
-from mcp_cli.pool.http_answers import named
-from mcp_cli.pool.overheard import Overheard, id_of
+from mcp_cli.pool.http.answers import named
+from mcp_cli.pool.http.overheard import Overheard, id_of
 from mcp_cli.pool.results import brief
 from mcp_cli.protocol.interfaces import Server
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mcp_cli.pool.overheard import Events, Overheard
+from mcp_cli.pool.http.overheard import Events, Overheard
 from mcp_cli.protocol import interfaces as api
 
 STREAM = b": hello\nevent: message\ndata: one\n\ndata:two\r\ndata: more\r\rid: 7\r\n\r\ndata\n\ndata: cut"

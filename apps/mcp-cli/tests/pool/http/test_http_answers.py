@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND
 
-from mcp_cli.pool.http_answers import named, tells_of_a_lost_session, unanswered
+from mcp_cli.pool.http.answers import named, tells_of_a_lost_session, unanswered
 from mcp_cli.protocol import interfaces as api
 
 ERROR = "Server returned an error response"

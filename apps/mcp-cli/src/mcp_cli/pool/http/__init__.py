@@ -1,0 +1,1 @@
+"""Servers that are reached over HTTP: the transport, and what answers mean."""
