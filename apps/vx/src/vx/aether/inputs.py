@@ -28,7 +28,7 @@ from vx.project.action import Action, TranslationUnit, Tree, located, named
 from vx.project.c_includes import Includes
 from vx.project.c_plan import SOURCE_ENDINGS
 from vx.project.patterns import fits_any
-from vx.project.tree import files_below
+from vx.project.tree import files_below, shown
 
 CARGO_MANIFEST: Final = "Cargo.toml"
 # Files that change faster than they are read are somebody's log, not source.
@@ -49,8 +49,7 @@ class NameNotText(Exception):
     """A source includes a file whose name is not UTF-8, which no job can be given."""
 
     def __init__(self, source: str, path: str) -> None:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        super().__init__(f"{source}: it includes '{shown}', whose name is not UTF-8")
+        super().__init__(f"{source}: it includes '{shown(path)}', whose name is not UTF-8")
 
 
 class Undeclared(Exception):

@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from vx.interfaces import is_sendable
 from vx.project import c_manifest, c_plan
 from vx.project.c_manifest import CManifest
 from vx.project.errors import ProjectInvalid, invalid
 from vx.project.patterns import fits_any, is_plain
 from vx.project.rust_files import read_toml
-from vx.project.tree import files_below
+from vx.project.tree import files_below, shown
 
 MANIFEST: Final = "vx.toml"
 
@@ -58,6 +59,10 @@ def open_project(directory: str) -> CProject:
             if files is None:
                 files = tuple(files_below(directory))
             sources[name] = _fitting(target.sources, files)
+            for one in sources[name]:
+                if not is_sendable(one):
+                    reason = f"'{shown(one)}' has a name that is not UTF-8: rename it"
+                    raise invalid(source, ("targets", name, "sources"), reason)
         for one in target.file_flags.keys() - set(sources[name]):
             where = ("targets", name, "file-flags", one)
             raise invalid(source, where, f"{one!r} is not one of the target's sources")

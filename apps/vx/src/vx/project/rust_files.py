@@ -17,6 +17,7 @@ import msgspec
 from daemonry.errors import ConfigError
 from daemonry.typed_toml import ConfigText, decode, parse
 from vx import digests
+from vx.interfaces import is_sendable
 from vx.project import cargo_checks, cargo_manifest, cargo_shapes
 from vx.project.cargo_manifest import CargoManifest, Package, Workspace
 from vx.project.errors import ProjectInvalid, invalid, unsupported
@@ -222,7 +223,7 @@ def _conventional_files(directory: str) -> set[str]:
             found.add(f"src/bin/{entry.name}")
         elif os.path.isfile(f"{entry.path}/main.rs"):
             found.add(f"src/bin/{entry.name}/main.rs")
-    return found
+    return set(filter(is_sendable, found))  # cargo passes over a program whose name is not UTF-8
 
 
 def _expand(base: str, pattern: str) -> list[str]:
@@ -252,9 +253,10 @@ def _names(directory: str, piece: str) -> list[str]:
     if is_plain(piece):
         return [piece]
     try:
-        return [one.name for one in os.scandir(directory) if one.is_dir() and matches(piece, one.name)]
+        found = [one.name for one in os.scandir(directory) if one.is_dir() and matches(piece, one.name)]
     except OSError:
         return []
+    return list(filter(is_sendable, found))  # cargo passes over others
 
 
 def _parents(directory: str) -> Iterable[str]:

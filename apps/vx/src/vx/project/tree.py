@@ -50,3 +50,8 @@ def files_below(directory: str, *, stop_at: str = "", whole: bool = False) -> li
                 "name those that are compiled in [package.metadata.vx] inputs",
             )
     return sorted(found)
+
+
+def shown(path: str) -> str:
+    r"""Return a path as a message has it: a byte that is not UTF-8 is `\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
