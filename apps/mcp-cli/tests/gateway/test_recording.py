@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mcp_cli.gateway import recording
@@ -32,6 +34,23 @@ def test_a_recording_is_served_again_without_the_server(app):
     other = again.ask("tools/call", name="echo", arguments={"text": "y"})
     assert "not in the recording" in other["error"]["message"]
     assert again.end() == 0
+
+
+def test_a_batch_is_recorded_and_served_again_as_one(app):
+    path = app.sandbox.path / "exchange.jsonl"
+    told = []
+    for words in (("record", str(path), "fake"), ("replay", str(path))):
+        talk = app.talk(*words)
+        talk.ask("initialize", protocolVersion="2025-03-26", capabilities={}, clientInfo={})
+        echo = {"method": "tools/call", "params": {"name": "echo", "arguments": {"text": "x"}}}
+        batch = [{"jsonrpc": "2.0", "id": 1, "method": "ping"}, {"jsonrpc": "2.0", "id": 2, **echo}]
+        talk.process.stdin.write(json.dumps(batch) + "\n")
+        talk.process.stdin.flush()
+        told.append(sorted(json.loads(talk.process.stdout.readline()), key=lambda one: one["id"]))
+        assert talk.end() == 0
+    assert told[0] == told[1]
+    assert [one["id"] for one in told[0]] == [1, 2]
+    assert told[0][1]["result"]["content"][0]["text"] == "x"
 
 
 @pytest.mark.parametrize(

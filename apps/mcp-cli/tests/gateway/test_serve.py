@@ -196,12 +196,163 @@ def test_all_servers_over_http_on_loopback(app):
         # Nobody is to wait for what will not be answered.
         assert post({"jsonrpc": "2.0", "id": None, "method": "ping"})[0] == 202
         assert post({"jsonrpc": "2.0", "id": 1, "method": None})[0] == 202
-        assert post([begin])[0] == 400
+        for revision in ("2025-06-18", "2025-11-25"):
+            assert post([begin], **{"MCP-Protocol-Version": revision})[0] == 400
         for text in ("[" * 200_000, "nonsense"):
             code, answer = post(text)
             assert (code, json.loads(answer)["error"]["code"]) == (400, -32700)
         assert '"serverInfo"' in post(begin)[1]
         assert '"code":-32600' in post({"jsonrpc": "2.0", "id": [1], "method": "ping"})[1]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=20)
+    assert server.returncode == 0
+
+
+FORM = {
+    "method": "elicitation/create",
+    "params": {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}},
+}
+
+
+def request(number: object, method: str = "ping", **params: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def slow(number: object, seconds: float, **params: object) -> dict[str, object]:
+    return request(number, "tools/call", name="slow", arguments={"n": seconds, "progress": True}, **params)
+
+
+def outcomes(answers: list[dict]) -> dict[object, object]:
+    """The answers of a batch by their ids: the code of an error, or the text or value of a result."""
+    told = {}
+    for one in answers:
+        result = one.get("result")
+        said = result["content"][0]["text"] if result else result
+        told[one["id"]] = one["error"]["code"] if "error" in one else said
+    assert len(told) == len(answers)
+    return told
+
+
+def write(talk, message: object) -> None:
+    talk.process.stdin.write(json.dumps(message) + "\n")
+    talk.process.stdin.flush()
+
+
+def read_batch(talk) -> list[dict]:
+    """The next answers to a batch; what comes before them is in `talk.heard`."""
+    while isinstance(message := json.loads(talk.process.stdout.readline()), dict):
+        talk.heard.append(message)
+    return message
+
+
+def begin(talk, revision: str) -> None:
+    told = talk.ask("initialize", protocolVersion=revision, capabilities={"elicitation": {}}, clientInfo={})
+    assert told["result"]["protocolVersion"] == revision
+
+
+def test_a_batch_of_2025_03_26_is_answered_by_one_array(app):
+    talk = app.talk("serve", "fake")
+    begin(talk, "2025-03-26")
+    gone = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "gone"}}
+    members = [
+        request("a"),
+        slow("b", 0.2, _meta={"progressToken": "p"}),
+        request("c", "nonsense"),
+        request("d", "initialize", protocolVersion="2025-03-26", capabilities={}, clientInfo={}),
+        request("e", _meta={"io.modelcontextprotocol/protocolVersion": "2026-07-28"}),
+        request("asks", "tools/call", name="ask", arguments={"message": FORM}),
+        slow("gone", 30),
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": "nobody asked", "result": {}},
+        7,
+        gone,
+    ]
+    write(talk, members)
+    while (asked := json.loads(talk.process.stdout.readline()))["method"] != "elicitation/create":
+        talk.heard.append(asked)
+    write(talk, [{"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "decline"}}])
+    told = outcomes(read_batch(talk))
+    assert json.loads(told.pop("asks")) == {"action": "decline"}
+    assert told == {"a": {}, "b": "done", "c": -32601, "d": -32600, "e": -32602, None: -32600}
+    assert {one["params"]["progressToken"] for one in talk.heard if "progress" in one["method"]} == {"p"}
+    # Neither notifications and answers alone nor cancelled requests are answered; the next line is.
+    write(talk, [gone, {"jsonrpc": "2.0", "id": 1, "result": {}}])
+    write(talk, [slow("gone", 30), gone])
+    assert talk.ask("ping")["result"] == {}
+    for wrong in ([], [request(number) for number in range(1001)]):
+        write(talk, wrong)
+        assert talk.answer(None)["error"]["code"] == -32600
+    write(talk, [request(number) for number in range(1000)])
+    assert outcomes(read_batch(talk)) == {number: {} for number in range(1000)}
+    # What is under way when the input ends is answered.
+    write(talk, [slow(1, 0.2), request(2)])
+    talk.process.stdin.close()
+    assert outcomes(read_batch(talk)) == {1: "done", 2: {}}
+    assert talk.end() == 0
+
+
+def test_the_requests_of_a_batch_run_at_the_same_time(app):
+    """Each call waits for an answer to a question that is given when all of them have asked."""
+    app.servers(one=[], two=[])
+    talk = app.talk("serve")
+    begin(talk, "2025-03-26")
+    asks = [f"{server}__ask" for server in ("one", "two")]
+    write(talk, [request(name, "tools/call", name=name, arguments={"message": FORM}) for name in asks])
+    asked = [json.loads(talk.process.stdout.readline()) for _ in range(2)]
+    for one in asked:
+        talk.send(id=one["id"], result={"action": "cancel"})
+    assert set(outcomes(read_batch(talk))) == set(asks)
+    assert talk.end() == 0
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-06-18", "2025-11-25"])
+def test_a_session_of_another_revision_has_no_batches(app, revision):
+    talk = app.talk("serve", "fake")
+    for begun in (False, True):
+        if begun:
+            begin(talk, revision)
+        write(talk, [request("b1")])
+        assert talk.answer(None)["error"] == {"code": -32600, "message": "a message is a JSON object"}
+    assert talk.end() == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"MCP-Protocol-Version": "2025-03-26"}])
+def test_a_batch_over_http_is_answered_by_one_array(app, headers):
+    """A POST without the header is of 2025-03-26: the revisions after it require the header."""
+    server = app.popen("serve", "fake", "--http", "0", "--open")
+    try:
+        url = server.stderr.readline().split()[3]
+
+        def post(message: object) -> tuple[int, list[object]]:
+            sent = urllib.request.Request(
+                url, json.dumps(message).encode(), {"Content-Type": "application/json", **headers}
+            )
+            try:
+                with urllib.request.urlopen(sent, timeout=30) as reply:
+                    lines = reply.read().decode().splitlines()
+                    return reply.status, [json.loads(line[6:]) for line in lines if line[:5] == "data:"]
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, []
+
+        gone = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}
+        code, events = post(
+            [
+                request(1),
+                slow(2, 0.2, _meta={"progressToken": "p"}),
+                slow(3, 30),
+                request(4, "initialize"),
+                gone,
+                [],
+            ]
+        )
+        assert (code, outcomes(events.pop())) == (200, {1: {}, 2: "done", 4: -32600, None: -32600})
+        assert {event["method"] for event in events} == {"notifications/progress"}
+        assert post([slow(3, 30), gone]) == (200, [])
+        assert post([gone, {"jsonrpc": "2.0", "id": 1, "result": {}}]) == (202, [])
+        assert post([]) == (400, [])
+        assert post([request(number) for number in range(1001)]) == (400, [])
     finally:
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=20)

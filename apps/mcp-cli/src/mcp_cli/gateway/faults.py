@@ -5,6 +5,7 @@ Owns the codes and the words.  Pure.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from daemonry import errors
@@ -52,6 +53,26 @@ def fault_in(method: Any, number: Any, params: Any) -> Fault | None:
 def is_id(number: Any) -> bool:
     """Whether a request may have this as its id."""
     return isinstance(number, str | int | float)
+
+
+def error_line(number: Any, fault: Fault) -> str:
+    """Return the answer that has a fault, JSON on one line; the id None is that of no request."""
+    data = f',"data":{fault.data}' if fault.data else ""
+    return (
+        f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"error":'
+        f'{{"code":{fault.code},"message":{json.dumps(fault.message)}{data}}}}}'
+    )
+
+
+def fault_for(error: Exception, method: str) -> Fault:
+    """Return the fault to answer a request of a method with after an error."""
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, errors.CallFailed):
+        return fault_of(error)
+    if isinstance(error, errors.DaemonryError):
+        return Fault(INTERNAL_ERROR, str(error))
+    return Fault(INVALID_PARAMS, f"the parameters do not fit {method}: {error!r}")
 
 
 def fault_of(error: errors.CallFailed) -> Fault:

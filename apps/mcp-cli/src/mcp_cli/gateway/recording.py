@@ -96,22 +96,20 @@ class Recording:
         before: list[dict[str, Any]] = []
         for number, line in enumerate(lines, 1):
             entry = _entry(number, line)
-            message = entry.get("message")
-            if not isinstance(message, dict):
-                continue
-            if entry.get("from") == "client":
-                if "method" in message and "id" in message:
-                    asked[json.dumps(message["id"])] = (key_of(message), message)
-            elif "method" in message:
-                if "id" not in message:
-                    before.append(message)
-            elif (found := asked.pop(json.dumps(message.get("id")), None)) is not None:
-                key, request = found
-                token = _token(request)
-                own = [one for one in before if _belongs(one, token)]
-                before = [one for one in before if one not in own]
-                self._answers.setdefault(key, collections.deque()).append([*own, message])
-                self._methods[key] = str(request["method"])
+            for message in _messages(entry.get("message")):
+                if entry.get("from") == "client":
+                    if "method" in message and "id" in message:
+                        asked[json.dumps(message["id"])] = (key_of(message), message)
+                elif "method" in message:
+                    if "id" not in message:
+                        before.append(message)
+                elif (found := asked.pop(json.dumps(message.get("id")), None)) is not None:
+                    key, request = found
+                    token = _token(request)
+                    own = [one for one in before if _belongs(one, token)]
+                    before = [one for one in before if one not in own]
+                    self._answers.setdefault(key, collections.deque()).append([*own, message])
+                    self._methods[key] = str(request["method"])
 
     def answer(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the messages that answer a request, for its own id and progress token."""
@@ -145,6 +143,11 @@ def _entry(number: int, line: str) -> dict[str, Any]:
     if number == 1 and (not isinstance(entry, dict) or "mcp-cli" not in entry):
         raise Unreadable("line 1: this is not a recording of mcp-cli")
     return entry if isinstance(entry, dict) else {}
+
+
+def _messages(value: Any) -> list[dict[str, Any]]:
+    """Return the messages of a line: one, or those of a batch."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
 
 
 def key_of(request: dict[str, Any]) -> str:
@@ -196,10 +199,19 @@ def _serve(recording: Recording, requests: BinaryIO, replies: BinaryIO) -> None:
             message = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if not isinstance(message, dict) or "method" not in message or "id" not in message:
-            continue
-        for one in recording.answer(message):
-            if one.get("method") == "notifications/progress" and _token(message) is None:
+        answers = []
+        for request in _messages(message):
+            if "method" not in request or "id" not in request:
                 continue
-            replies.write(json.dumps(one, ensure_ascii=False).encode() + b"\n")
+            for one in recording.answer(request):
+                if "method" not in one:
+                    answers.append(one)
+                elif one["method"] != "notifications/progress" or _token(request) is not None:
+                    _reply(replies, one)
+        if answers:
+            _reply(replies, answers if isinstance(message, list) else answers[0])
         replies.flush()
+
+
+def _reply(replies: BinaryIO, value: Any) -> None:
+    replies.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway.faults import Fault
+from mcp_cli.gateway.faults import Fault, error_line
 from mcp_cli.names import NAME
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -52,11 +52,7 @@ class Relay:
 
     async def error(self, number: Any, fault: Fault) -> None:
         """Answer a request with an error."""
-        data = f',"data":{fault.data}' if fault.data else ""
-        await self.send(
-            f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"error":'
-            f'{{"code":{fault.code},"message":{json.dumps(fault.message)}{data}}}}}'
-        )
+        await self.send(error_line(number, fault))
 
     async def notify(self, method: str, params: str) -> None:
         """Send a notification; `params` is JSON."""

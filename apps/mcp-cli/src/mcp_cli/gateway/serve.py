@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 from daemonry import Place, keep_token
 from mcp_cli.client.options import Options
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway import http_guard, modern
+from mcp_cli.gateway import batches, http_guard, modern
 from mcp_cli.gateway.faults import NOT_JSON, PARSE_ERROR
 from mcp_cli.gateway.rounds import Rounds
 from mcp_cli.gateway.session import GatewaySession
@@ -274,6 +274,10 @@ class _Http:
         except (ValueError, RecursionError):  # the second: nested deeper than this interpreter goes
             await _parse_error(send)
             return
+        revision = headers.get("mcp-protocol-version", batches.REVISION)
+        if isinstance(message, list) and revision == batches.REVISION:
+            await self._post_batch(message, receive, send)
+            return
         if not isinstance(message, dict):
             await _plain(send, 400, "a message is a JSON object")
             return
@@ -284,12 +288,50 @@ class _Http:
         if fault is not None:
             await _error(send, 400, message["id"], fault.code, fault.message)
             return
+        session, out = self._session()
+        await session.handle(body)
+        await _stream(session, out, None, receive, send)
+
+    async def _post_batch(self, members: list[Any], receive: Any, send: Any) -> None:
+        """Answer a batch; without a header that names the revision, the protocol has it be 2025-03-26."""
+        fault = batches.fault_in_batch(members)
+        if fault is not None:
+            await _plain(send, 400, fault.message)
+            return
+        if not any(map(batches.has_answer, members)):
+            await _plain(send, 202, "")
+            return
+        session, out = self._session()
+        await _stream(session, out, await session.batches.begin(members), receive, send)
+
+    def _session(self) -> tuple[GatewaySession, asyncio.Queue[str]]:
+        """Return a session for one POST, and its messages for the client."""
         out: asyncio.Queue[str] = asyncio.Queue(MOST_UNSENT)
         session = GatewaySession(
             self._warm, out.put, self._only, stand_in=self._stand_in, rounds=self._rounds, pushes=False
         )
-        await session.handle(body)
-        gone = asyncio.create_task(_gone(receive))
+        return session, out
+
+
+async def _stream(
+    session: GatewaySession,
+    out: asyncio.Queue[str],
+    batch: asyncio.Task[None] | None,
+    receive: Any,
+    send: Any,
+) -> None:
+    """Send a session's messages until its answer, or until the client goes, and close the session.
+
+    Args:
+        session: the session.
+        out: its messages.
+        batch: the task that ends when the answers to a batch are in `out`, if it has any; None for a request.
+        receive: the request, as ASGI has it.
+        send: the reply.
+    """
+    gone = asyncio.create_task(_gone(receive))
+    ends = (gone,) if batch is None else (gone, batch)
+    try:
         await send(
             {
                 "type": "http.response.start",
@@ -297,27 +339,31 @@ class _Http:
                 "headers": [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")],
             }
         )
-        try:
-            while True:
-                getting = asyncio.create_task(out.get())
-                await asyncio.wait((getting, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not getting.done():
-                    getting.cancel()
+        while True:
+            getting = asyncio.create_task(out.get())
+            await asyncio.wait((getting, *ends), return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done():
+                getting.cancel()
+                if gone.done():
                     return
-                line = getting.result()
-                last = '"method":' not in line[:40]
-                await send(
-                    {
-                        "type": "http.response.body",
-                        "body": b"event: message\ndata: " + line.encode() + b"\n\n",
-                        "more_body": not last,
-                    }
-                )
-                if last:
+                if out.empty():  # the client cancelled each request of the batch
+                    await send({"type": "http.response.body", "body": b""})
                     return
-        finally:
-            gone.cancel()
-            await session.close()
+                continue
+            line = getting.result()
+            last = line[0] == "[" or '"method":' not in line[:40]
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"event: message\ndata: " + line.encode() + b"\n\n",
+                    "more_body": not last,
+                }
+            )
+            if last:
+                return
+    finally:
+        gone.cancel()
+        await session.close()
 
 
 async def _body(receive: Any) -> bytes | None:

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from daemonry import errors
 from mcp_cli.client.warm import Warm
-from mcp_cli.gateway import completions, modern, tasks
+from mcp_cli.gateway import batches, completions, modern, tasks
 from mcp_cli.gateway.catalog import Catalog
 from mcp_cli.gateway.faults import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -28,6 +28,8 @@ from mcp_cli.gateway.faults import (
     NOT_JSON,
     PARSE_ERROR,
     Fault,
+    error_line,
+    fault_for,
     fault_in,
     fault_of,
     for_model,
@@ -55,6 +57,9 @@ class GatewaySession:
         stand_in: the few tools that stand for all; None where all are listed.
         rounds: the calls that wait for answers, where several sessions share them.
         pushes: whether `send` reaches the client at any time, and not only while a request runs.
+
+    Attributes:
+        batches: those under way.
     """
 
     def __init__(  # as a transport has them
@@ -79,6 +84,8 @@ class GatewaySession:
         )
         self._gateway_tasks = tasks.GatewayTasks(warm, lambda name: not only or name in only)
         self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._version = ""  # that of the handshake
+        self.batches = batches.Batches(functools.partial(self._take, batched=True), send)
 
     async def handle(self, line: str | bytes) -> None:
         """Take a client's message.  Requests are answered later, in the order in which they are done."""
@@ -87,25 +94,35 @@ class GatewaySession:
         except (ValueError, RecursionError):  # the second: nested deeper than this interpreter goes
             await self._relay.error(None, Fault(PARSE_ERROR, NOT_JSON))
             return
+        if isinstance(message, list) and self._version == batches.REVISION:
+            await self.batches.handle(message)
+        else:
+            await self._take(message, self._relay.send)
+
+    async def _take(self, message: Any, send: Send, *, batched: bool = False) -> asyncio.Task[None] | None:
+        """Take one message; its answer goes to `send`.  Return the task of a request."""
         if not isinstance(message, dict):
-            await self._relay.error(None, Fault(INVALID_REQUEST, "a message is a JSON object"))
-            return
+            await send(error_line(None, Fault(INVALID_REQUEST, "a message is a JSON object")))
+            return None
         method, number, params = message.get("method"), message.get("id"), message.get("params") or {}
-        fault = fault_in(method, number, params)
+        fault = (batches.fault_in_member if batched else fault_in)(method, number, params)
         if method is None:
             self._relay.answered(number, message)
         elif number is None:
             if fault is None:
                 self._notified(method, params)
         elif fault is not None:
-            await self._relay.error(number if is_id(number) else None, fault)
+            await send(error_line(number if is_id(number) else None, fault))
         else:
-            task = asyncio.create_task(self._answer(number, method, params), name=method)
+            task = asyncio.create_task(self._answer(number, method, params, send), name=method)
             self._tasks[number] = task
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
+            return task
+        return None
 
     async def close(self) -> None:
         """Cancel the requests under way."""
+        await self.batches.close()
         under_way = list(self._tasks.values())
         for task in under_way:
             task.cancel()
@@ -119,31 +136,22 @@ class GatewaySession:
         """Wait until everything that was asked is answered."""
         while waited := [task for task in self._tasks.values() if task.get_name() != LISTEN]:
             await asyncio.wait(waited)
+        await self.batches.drain()
 
     def _notified(self, method: str, params: dict[str, Any]) -> None:
-        if method == "notifications/cancelled":
-            number = params.get("requestId")
-            task = self._tasks.get(number) if is_id(number) else None
-            if task is not None:
-                task.cancel()
+        number = params.get("requestId")
+        if method == "notifications/cancelled" and is_id(number) and number in self._tasks:
+            self._tasks[number].cancel()
 
-    async def _answer(self, number: Any, method: str, params: dict[str, Any]) -> None:
+    async def _answer(self, number: Any, method: str, params: dict[str, Any], send: Send) -> None:
         try:
             result = await self._result(number, method, params)
-        except Fault as fault:
-            await self._relay.error(number, fault)
-        except errors.CallFailed as error:
-            await self._relay.error(number, fault_of(error))
-        except errors.DaemonryError as error:
-            await self._relay.error(number, Fault(INTERNAL_ERROR, str(error)))
-        except (KeyError, TypeError, AttributeError) as error:
-            await self._relay.error(
-                number, Fault(INVALID_PARAMS, f"the parameters do not fit {method}: {error!r}")
-            )
+        except (Fault, errors.DaemonryError, KeyError, TypeError, AttributeError) as error:
+            await send(error_line(number, fault_for(error, method)))
         else:
             if "\n" in result:
                 result = json.dumps(json.loads(result))
-            await self._relay.send(f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"result":{result}}}')
+            await send(f'{{"jsonrpc":"2.0","id":{json.dumps(number)},"result":{result}}}')
 
     async def _result(self, number: Any, method: str, params: dict[str, Any]) -> str:
         said = modern.envelope(params)
@@ -168,7 +176,7 @@ class GatewaySession:
         asked = params.get("protocolVersion")
         self._relay.capabilities = params.get("capabilities") or {}
         self._relay.initialized = True
-        version = asked if asked in VERSIONS else LATEST
+        self._version = version = asked if asked in VERSIONS else LATEST
         return json.dumps(
             {
                 **await self._instructions(),
