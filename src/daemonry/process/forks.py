@@ -5,8 +5,8 @@ helps against exec only.  A worker of `multiprocessing` that kept a listening so
 the place of a daemon that has died, and one that kept a connection would keep its client waiting,
 or read the answer to a call of its parent.
 
-A lock that another thread holds at that moment stays locked in the child for ever.  So what is done after a
-fork takes none, and the fork waits for the one that is here, and for those that Python has for each module
+A lock that another thread holds at that moment stays locked in the child for ever.  So nothing takes one
+after a fork, and the fork waits for the one that is here, and for those that Python has for each module
 while it is imported.
 """
 

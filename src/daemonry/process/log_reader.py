@@ -273,7 +273,7 @@ def _parts_behind(path: str, file: BinaryIO) -> tuple[list[BinaryIO], bool]:
             continue
         seen.add((found.st_dev, found.st_ino))
         newer.append(part)
-    # Ours is not there: rotated away, or removed by somebody, and then what is older was read.
+    # Ours is not there: rotated away, or removed by somebody, and then the older ones were read.
     while len(newer) > 1 and os.fstat(newer[-1].fileno()).st_mtime_ns < ours.st_mtime_ns:
         newer.pop().close()
     return newer[::-1], len(newer) <= LOG_FILES_KEPT

@@ -20,7 +20,7 @@ class Interrupted(BaseException):
 
 
 class Served(Interface, name=NAME):
-    """What is called."""
+    """The interface that is called."""
 
     def echo(self, text: str) -> str:
         return text

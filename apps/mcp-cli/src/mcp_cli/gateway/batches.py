@@ -24,7 +24,7 @@ class Batches:
     """The batches of one client that are under way.
 
     Args:
-        take: takes a member, sends its answer where it is told to, and returns the task of a request.
+        take: takes a member, sends its answer by the given function, and returns a request's task.
         send: takes the answers to a batch, a JSON array on one line, for the client.
     """
 

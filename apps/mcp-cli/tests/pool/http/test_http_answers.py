@@ -1,4 +1,4 @@
-"""Answers over HTTP that are no JSON-RPC message: what they mean for the call."""
+"""Answers over HTTP without a JSON-RPC message: their meaning for the call."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def tells_of_a_lost_session(code: int, message: str, status: int) -> bool:
 
 
 def _may_run(status: int) -> bool:
-    # What is wrong with a request is found before it is carried out, but for the time that it took.  What is
-    # wrong with the server, or with what stands before it, may be found at any time.
+    # A fault of the request is found before it is carried out, but for the time that it took.  One of the
+    # server, or of a proxy before it, may be found at any time.
     return not 400 <= status < 500 or status == HTTPStatus.REQUEST_TIMEOUT
 
 
