@@ -158,6 +158,28 @@ def test_lines_of_several_services_are_merged_by_their_time(talks):
     assert shown(talks, "a") == ["a1", "a2"]
 
 
+@pytest.mark.parametrize("is_up", [True, False])
+def test_they_are_shown_whatever_the_file_says_now(talks, is_up):
+    """Those of the services that run; without a supervisor all that are there."""
+    if not is_up:
+        talks.down()
+    (talks.path / "old.log").write_text("2026-05-01T12:00:00.000Z a1 of another time\n")
+    (talks.path / "home.toml").write_text("[")
+    assert shown(talks, "--tail", "0") == [*([] if is_up else ["a1"]), "a1", "b1", "a2"]
+    done = talks.cli("logs")
+    assert (done.err.count("\n"), done.err.endswith("; showing the logs that are there\n")) == (1, True)
+    assert done.err.startswith(f"{talks.path}/home.toml:1:2: not TOML: ")
+    assert shown(talks, "a") == ["a1", "a2"]
+    assert talks.cli("logs", "g").code == (0 if is_up else 2)
+
+
+def test_a_home_without_logs_says_why_it_shows_none(shop):
+    (shop.path / "home.toml").write_text("[")
+    done = shop.cli("logs")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith(f"{shop.path}/home.toml:1:2: not TOML: ")
+
+
 def test_lines_are_chosen_by_level_pattern_and_time(talks):
     assert shown(talks, "--level", "warning", "--tail", "0") == ["b1", "a2"]
     assert shown(talks, "--level", "error") == ["a2"]

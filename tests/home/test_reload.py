@@ -67,6 +67,33 @@ def test_a_file_that_cannot_be_used_changes_nothing(shop, service):
     assert shop.ps() == before
 
 
+def test_a_file_that_is_gone_keeps_no_command_from_a_home_that_is_up(shop, service):
+    """`up` and `reload` want it and change nothing; the others ask the supervisor."""
+    says = ["sh", "-c", "echo here; exec sleep 600"]
+    shop.write(service("a", says, groups='["g"]', ready='{ output = "here" }') + service("b"))
+    shop.up()
+    before = shop.ps()
+    (shop.path / "home.toml").rename(shop.path / "away")
+    gone = f"{shop.path}/home.toml: there is no such file: name a home with --home DIR\n"
+    for words in (("up",), ("up", "a"), ("reload",)):
+        done = shop.cli(*words)
+        assert (done.code, done.out, done.err) == (1, "", gone), words
+    assert {name: one["pid"] for name, one in shop.ps().items()} == {
+        name: one["pid"] for name, one in before.items()
+    }
+    for words in (("logs",), ("logs", "a"), ("logs", "g")):
+        done = shop.cli(*words)
+        assert (done.code, " here\n" in done.out) == (0, True), done
+    assert shop.cli("restart", "a").code == 0
+    assert shop.pid("a") != before["a"]["pid"]
+    assert shop.cli("down", "b").code == 0
+    assert shop.ps()["b"]["state"] == "stopped"
+    assert shop.down().out == "a  stopped\nshop: down\n"
+    for verb in ("down", "ps", "logs"):
+        done = shop.cli(verb)
+        assert (done.code, done.out, done.err) == (1, "", gone), verb
+
+
 def test_sighup_reloads_and_tells_in_the_log(shop, service):
     shop.write(service("a"))
     shop.up()

@@ -45,14 +45,18 @@ class Home:
         self.directory: str = os.path.abspath(os.path.expanduser(directory))
 
     @classmethod
-    def find(cls, directory: str | None) -> Home:
+    def find(cls, directory: str | None, *, needs_file: bool = True) -> Home:
         """Return the home that is meant: as given, as `DAEMONRY_HOME` says, or the present directory.
+
+        Args:
+            directory: its directory; None where none was given.
+            needs_file: whether home.toml has to be there also while a supervisor runs.
 
         Raises:
             ConfigError: it has no home.toml.
         """
         home = cls(directory or os.environ.get(HOME_VARIABLE) or ".")
-        if not os.path.exists(home.file_path):
+        if not os.path.exists(home.file_path) and (needs_file or not home.is_up()):
             raise ConfigError(home.file_path, "", "there is no such file: name a home with --home DIR")
         return home
 

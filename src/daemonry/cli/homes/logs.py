@@ -18,11 +18,11 @@ from typing import Any, Final, NamedTuple
 
 from daemonry import strict_json
 from daemonry.cli import exit_codes, output
-from daemonry.cli.homes.events import NAME_STYLES
+from daemonry.cli.homes.events import NAME_STYLES, services_of
 from daemonry.cli.homes.names import no_service
 from daemonry.errors import ArgumentInvalid, DaemonryError
 from daemonry.home.home import Home
-from daemonry.limits import FOLLOW_POLL_S, LOG_TAIL_LINES
+from daemonry.limits import FOLLOW_POLL_S, LOG_TAIL_LINES, REQUEST_TIMEOUT_S
 from daemonry.process import homes, log_reader, registry
 from daemonry.process.logs import LEVELS
 from daemonry.terminal_text import json_for_stream, printable
@@ -116,10 +116,13 @@ def _names_with_logs(home: Home, words: list[str]) -> list[str]:
 
     try:
         file = load(home.directory)
-    except DaemonryError:  # the log can be read whatever the file says now
+    except DaemonryError as error:  # the logs can be read whatever the file says now
+        known = _known_without_file(home)
         if not words:
-            raise
-        known: dict[str, list[str]] = {}
+            if not known:
+                raise
+            output.complain(printable(f"{error}; showing the logs that are there"))
+            return [name for name, meant in known.items() if name in meant]
     else:
         known = {**{name: [name] for name in file.services}, **file.groups}
         if not words:
@@ -131,6 +134,20 @@ def _names_with_logs(home: Home, words: list[str]) -> list[str]:
             raise ArgumentInvalid("SERVICE", no_service(word, list(known)))
         found |= dict.fromkeys(known.get(word, [word]))
     return list(found)
+
+
+def _known_without_file(home: Home) -> dict[str, list[str]]:
+    """Return the services of each name: those of the supervisor, or without one those that have a log."""
+    try:
+        with home.connect(REQUEST_TIMEOUT_S) as client:
+            services = services_of(client)
+    except (DaemonryError, OSError):
+        files = sorted(file for file in os.listdir(home.directory) if file.endswith(".log"))
+        return {name: [name] for name in map(_service_of, files) if name}
+    known = {one["name"]: [one["name"]] for one in services}
+    for group in sorted({group for one in services for group in one["groups"]}):
+        known[group] = [one["name"] for one in services if group in one["groups"]]
+    return known
 
 
 def show(sources: list[Source], options: argparse.Namespace) -> int:

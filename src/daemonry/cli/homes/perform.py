@@ -18,6 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from typing import Final
+
+# Commands that read home.toml, here or in the supervisor; the others work without it while the home is up.
+_READING: Final = ("up", "reload")
 
 
 def parsed(arguments: list[str]) -> int:
@@ -41,7 +45,10 @@ def parsed(arguments: list[str]) -> int:
 
 def perform(asked: HomeWords) -> int:
     """Perform a command, and return its exit code."""
-    return _guarded(lambda: _command(asked)(Home.find(asked.home), asked), as_json=asked.json)
+    needs_file = asked.verb in _READING
+    return _guarded(
+        lambda: _command(asked)(Home.find(asked.home, needs_file=needs_file), asked), as_json=asked.json
+    )
 
 
 def _command(asked: HomeWords) -> Callable[[Home, HomeWords], int]:
@@ -75,7 +82,9 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
 def _logs(options: argparse.Namespace) -> int:
     from daemonry.cli.homes import logs
 
-    return logs.logs_of_all(options) if options.all else logs.logs_of(Home.find(options.home), options)
+    if options.all:
+        return logs.logs_of_all(options)
+    return logs.logs_of(Home.find(options.home, needs_file=False), options)
 
 
 def _fail_call(error: CallFailed, *, as_json: bool) -> int:
