@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import resource
 import signal
 import subprocess
@@ -193,7 +194,7 @@ def test_a_place_that_cannot_be_a_home_is_told(shop, service):
 
 
 @pytest.mark.parametrize(
-    ("name", "stage"), [("home.crash", "spawn"), ("home.json", "record"), ("a.log", "record")]
+    ("name", "stage"), [("home.crash", "spawn"), ("home.json", "record"), ("a.log", "logs")]
 )
 def test_a_file_that_cannot_be_written_is_told_with_its_path(shop, service, name, stage):
     shop.write(service("a"))
@@ -207,6 +208,51 @@ def test_a_file_that_cannot_be_written_is_told_with_its_path(shop, service, name
     assert done.err.startswith(f"shop: start failed ({stage}): {shop.path}/{name}: ")
     assert "Errno" not in done.err
     assert not shop.home.is_up()
+    shop.wait_nothing()
+
+
+def test_a_start_without_descriptors_for_all_logs_leaves_no_socket(shop, service):
+    """The logs that are open take the descriptors by which the socket is removed."""
+    shop.write("".join(service(f"s{number}") for number in range(60)))
+    limited = [*sh('ulimit -n 40; exec "$@"'), "sh", sys.executable, "-m", "daemonry"]
+    done = shop.sandbox.run(*limited, "up", "--home", str(shop.path))
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert re.match(rf"shop: start failed \(logs\): {shop.path}/s\d+\.log: Too many open files$", done.err)
+    left = {one for one in os.listdir(shop.path) if not re.match(r"s\d+\.log$", one)}
+    assert left == {"home.lock", "home.log", "home.toml"}
+    assert shop.down().out == "shop: not up\n"
+
+
+# Its server cannot be loaded, once its services run.
+FAILS_LATE = """
+import errno, os, sys, time
+
+class Fails:
+    def find_spec(self, name, path=None, target=None):
+        if name == "daemonry.home.serving.home_server":
+            while not os.path.exists({begun!r}):
+                time.sleep(0.01)
+            raise OSError(errno.EMFILE, "Too many open files", "a module")
+
+if "DAEMONRY_BOOT" in os.environ:
+    sys.meta_path.insert(0, Fails())
+"""
+
+
+def test_a_start_that_fails_late_stops_what_it_has_started(shop, service):
+    site = shop.sandbox.path / "site"
+    site.mkdir()
+    begun = shop.path / "begun"
+    (site / "sitecustomize.py").write_text(FAILS_LATE.format(begun=str(begun)))
+    shop.sandbox.env["PYTHONPATH"] = str(site)
+    ends = sh("trap 'rm begun; exit 0' TERM; touch begun; while :; do sleep 0.01; done")
+    shop.write(service("a", ends) + service("b", start='"on_demand"'))
+    done = shop.cli("up")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "shop: start failed (services): a module: Too many open files\n"
+    assert shop.events("a")[-1] == "stopped"
+    left = {one for one in os.listdir(shop.path) if not one.endswith(".log")}
+    assert left == {"home.lock", "home.toml"}
     shop.wait_nothing()
 
 

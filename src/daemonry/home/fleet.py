@@ -16,6 +16,7 @@ from daemonry.home.child import ALIVE, SATISFIED, SETTLED, ServiceState
 from daemonry.home.event import Event
 from daemonry.home.file_changes import restart_at_changes
 from daemonry.home.keeper import Keeper
+from daemonry.limits import SERVICE_SWEEP_S
 
 logger: logging.Logger = logging.getLogger("daemonry.home")
 
@@ -236,6 +237,26 @@ class Fleet:
         """Return once none runs, or will."""
         for keeper in list(self.keepers.values()):
             await keeper.life.until(lambda state: state is ServiceState.STOPPED)
+
+    def grace_s(self) -> float:
+        """Return the longest time that a service may take to end, in seconds."""
+        return max((one.service.stop_timeout_s for one in self.keepers.values()), default=SERVICE_SWEEP_S)
+
+    async def give_up(self) -> None:
+        """Wait until all have stopped, for as long as that may take, and close their sockets and logs.
+
+        For a supervisor that has failed: it may have too few descriptors left to see them end.
+        """
+        keepers = list(self.keepers.values())
+        try:
+            async with asyncio.timeout(self.grace_s() + SERVICE_SWEEP_S):
+                await self.all_stopped()
+                await asyncio.gather(*(keeper.close() for keeper in keepers))
+        except TimeoutError:
+            logger.error("not stopped: %s", [one.service.name for one in keepers if one.state in ALIVE])
+        for keeper in keepers:
+            keeper.trigger.close()
+            keeper.log.close()
 
     def events_during(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[Event]:
         """Return what happens from now on until some work is done."""

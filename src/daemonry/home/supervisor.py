@@ -30,7 +30,7 @@ from daemonry.home.service import HomeFile
 from daemonry.home.serving import loading
 from daemonry.home.signals import HomeSignals
 from daemonry.home.supervisor_record import SupervisorRecord
-from daemonry.limits import LOCK_PROBE_PATIENCE_S, SERVICE_SWEEP_S
+from daemonry.limits import LOCK_PROBE_PATIENCE_S
 from daemonry.process import atomic_file, crash_file, homes, logs, platform
 from daemonry.process.lock import Lock
 from daemonry.process.log import own_loggers
@@ -131,6 +131,7 @@ class Supervisor:
             raise
 
     async def _run_locked(self, file: HomeFile) -> int:
+        self._report.enter("logs")
         log = logs.set_up(self.home.path(RESERVED, "log"))
         platform.become_subreaper()
         self._report.enter("leftovers")
@@ -148,12 +149,17 @@ class Supervisor:
             self._report.enter("record")
             self._record.write(ending=self.fleet.ending)
             self._list()
+            self._report.enter("logs")
             self._make_keepers(adopted)
             self._report.enter("services")
             await self.fleet.until_begun(_LOADED_BEHIND_S)
             await self._serve(bound, file.http)
             await asyncio.gather(*(keeper.close() for keeper in self.fleet.keepers.values()))
             await self._end_orphans()
+        except Exception:
+            self._begin_end()
+            await self.fleet.give_up()  # also since removing the socket takes descriptors
+            raise
         finally:
             bound.close()
             homes.remove(self.home.directory)
@@ -223,10 +229,7 @@ class Supervisor:
         if not found:
             return
         logger.warning("ending what services have hidden and left: %s", sorted(found))
-        grace_s = max(
-            (one.service.stop_timeout_s for one in self.fleet.keepers.values()), default=SERVICE_SWEEP_S
-        )
-        left = await self._orphans.end(grace_s, lambda: self._hurried)
+        left = await self._orphans.end(self.fleet.grace_s(), lambda: self._hurried)
         if left:
             logger.error("cannot be ended: %s", sorted(left))
 
