@@ -40,6 +40,9 @@ class went:  # noqa: N801
     def wait_begun(self):
         wait_until(self._began.exists, what="the supervisor has begun")
 
+    def forget_begun(self):
+        self._began.unlink()
+
     def let_go(self):
         self._go.touch()
 
@@ -93,6 +96,47 @@ def test_down_waits_for_a_supervisor_that_has_no_socket_yet(shop, service):
     down = command(shop, "down")
     lock.release()
     assert down.communicate(timeout=60)[0] == "shop: not up\n"
+
+
+def test_one_that_finds_another_writes_nothing_to_its_crash_file(shop, service, held):
+    """Both are on their way; its starter says of the home that it is up already."""
+    shop.write(service("a"))
+    first = command(shop, "up")
+    held.wait_begun()
+    held.forget_begun()
+    second = command(shop, "up")
+    held.wait_begun()
+    held.let_go()
+    told = [up.communicate(timeout=60)[0].splitlines()[-1] for up in (first, second)]
+    pid = shop.supervisor()
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert sorted(told) == [f"shop: already up (pid {pid})", f"shop: up (pid {pid})"]
+    shop.down()
+    assert {one.name for one in shop.path.iterdir()} == {"a.log", "home.lock", "home.log", "home.toml"}
+
+
+def test_one_whose_starter_was_killed_writes_nothing_to_anothers_crash_file(shop, service, held):
+    shop.write(service("a"))
+    up = command(shop, "up")
+    held.wait_begun()
+    up.kill()
+    up.communicate()
+    lock = shop.home.take_lock()
+    held.let_go()
+    wait_until(lambda: not is_given_shared(shop.home.file_path), what="it has ended")
+    lock.release()
+    shop.wait_nothing()
+    assert (shop.path / "home.crash").read_text() == ""
+
+
+def test_a_start_that_fails_leaves_no_crash_file(shop, service):
+    """Its starter has said why."""
+    shop.write(service("a"))
+    shop.path.chmod(0o777)
+    done = shop.cli("up")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"shop: start failed (lock): {shop.path}: can be written by others (mode 0777)\n"
+    assert {one.name for one in shop.path.iterdir()} == {"home.toml"}
 
 
 def test_a_home_that_is_up_or_cannot_come_up_is_not_starting(shop, service):

@@ -130,19 +130,18 @@ def supervised(supervisor: Supervisor, reporter: Reporter) -> int:
     import asyncio
 
     from daemonry.cli import exit_codes, kit
-    from daemonry.errors import AlreadyRunning, ConfigError
+    from daemonry.errors import AlreadyRunning
 
     try:
         code = asyncio.run(supervisor.run())
     except AlreadyRunning as error:
         reporter.already_running(error.pid or 0, error.endpoint)
-        raise
-    except ConfigError as error:
-        if not reporter.failed(printable(str(error))):
+        if not reporter.has_starter:
+            raise
+        code = exit_codes.code_of(error)  # our output is the crash file of the one that runs
+    except (DaemonryError, OSError) as error:
+        if not reporter.failed(printable(kit.reason(error))):
             raise
         code = exit_codes.code_of(error)  # its starter says why
-    except (DaemonryError, OSError) as error:
-        reporter.failed(printable(kit.reason(error)))
-        raise
     kit.nothing_left_to_end()
     return code

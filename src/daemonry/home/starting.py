@@ -13,7 +13,7 @@ from daemonry.errors import AlreadyRunning, NotReadyInTime, StartFailed
 from daemonry.home.names import RESERVED
 from daemonry.limits import LOCK_PROBE_PATIENCE_S, LOCK_RETRY_FIRST_S, LOCK_RETRY_MAX_S
 from daemonry.process import crash_file, readiness
-from daemonry.process.lock import Lock, is_given_shared
+from daemonry.process.lock import Lock, is_given_shared, is_held
 from daemonry.process.readiness import Reporter
 from daemonry.process.spawn import spawn
 
@@ -46,6 +46,14 @@ def start(
         NotReadyInTime: it lives, and has not said that it is ready.
         OSError: it could not be started.
     """
+    try:
+        return _start(home, names, deadline, meanwhile)
+    except (AlreadyRunning, StartFailed, OSError):
+        _remove_output(home)
+        raise
+
+
+def _start(home: Home, names: list[str], deadline: Deadline, meanwhile: Callable[[], None]) -> dict[str, Any]:
     crash_path = home.path(RESERVED, "crash")
     words = ["up", "--foreground", "--home", home.directory, *names]
     read_fd, write_fd = os.pipe()
@@ -73,6 +81,12 @@ def start(
         os.close(read_fd)
     spawned.let_go()
     return told
+
+
+def _remove_output(home: Home) -> None:
+    """Remove the crash file if it is empty and no other supervisor writes there."""
+    if is_held(home.lock_path) is False and not is_given_shared(home.file_path):
+        crash_file.remove_empty(home.path(RESERVED, "crash"))
 
 
 def _await_ready(home: Home, report_fd: int, pid: int, deadline: Deadline) -> dict[str, Any]:

@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """The daemon's end.  Without a descriptor nobody listens, and nothing is sent."""
+    """The daemon's end.  Without a descriptor nobody listens, and nothing is sent.
+
+    Attributes:
+        has_starter: whether a starter waits for this process, or has given up waiting.
+        stage: the present stage of the start.
+    """
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
+        self.has_starter: bool = fd is not None
         self.stage: str = "spawn"
         if fd is not None:
             os.set_inheritable(fd, False)

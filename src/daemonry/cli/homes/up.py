@@ -11,9 +11,7 @@ from daemonry.clock import Deadline
 from daemonry.errors import AlreadyRunning, DaemonryError, StartFailed
 from daemonry.home import starting
 from daemonry.home.home import Home
-from daemonry.home.names import RESERVED
 from daemonry.limits import HOME_UP_TIMEOUT_S
-from daemonry.process import crash_file
 from daemonry.process.lock import wait_released
 from daemonry.terminal_text import printable
 
@@ -45,8 +43,6 @@ def up(home: Home, asked: HomeWords) -> int:
         return code
     except StartFailed as error:
         if error.stage == "config":
-            if not home.is_up():
-                crash_file.remove_empty(home.path(RESERVED, "crash"))
             _check_file(home, asked.services)  # raises the error that the supervisor has found
         code = kit.fail(error, asked.json)
         for line in error.log_tail.splitlines():
