@@ -84,10 +84,12 @@ def test_a_reader_that_never_was_is_no_failure(shell, started):
         assert done.out in ("141\n", "0\n"), words
 
 
-def test_a_full_disk_behind_the_output_is_told(shell, started):
+@pytest.mark.parametrize("buffering", ["", "PYTHONUNBUFFERED=1"])
+def test_a_full_disk_behind_the_output_is_told(shell, started, buffering):
     """Half an output that ends with 0 would be taken for a whole one."""
-    for words in ("status probe", "ps", "ping probe", "logs probe", "status probe --json"):
-        done = shell(f"daemonry {words} > /dev/full")
+    told = ("status probe", "ps", "ping probe", "logs probe", "status probe --json")
+    for words in (*told, "--help", "ps --help", "--version"):
+        done = shell(f"{buffering} daemonry {words} > /dev/full")
         assert (done.code, done.err) == (1, "cannot write the output: No space left on device\n"), words
 
 

@@ -119,7 +119,7 @@ def say(line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:  # no error of what the command does: not for who handles those
-        raise SystemExit(_unwritable(error)) from error
+        raise SystemExit(unwritable(error)) from error
 
 
 def complain(line: str) -> None:
@@ -143,11 +143,12 @@ def flush() -> int | None:
     except BrokenPipeError:
         return reader_gone()
     except OSError as error:
-        return _unwritable(error)
+        return unwritable(error)
     return None
 
 
-def _unwritable(error: OSError) -> int:
+def unwritable(error: OSError) -> int:
+    """Say that the output is lost, and return the exit code."""
     _discard_the_rest()
     complain(f"cannot write the output: {error.strerror}")
     return FAILED

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from daemonry.cli import exit_codes, kit
+from daemonry.cli import exit_codes, kit, output
 from daemonry.cli.grammar import LINES, SECONDS, Command, Option, Program, ValueKind, Word
 from daemonry.spelling import nearest
 from daemonry.terminal_text import printable
@@ -46,6 +46,15 @@ class Parser(argparse.ArgumentParser):
         if near:
             raise argparse.ArgumentError(action, f"there is no {str(value)!r}: did you mean {near!r}?")
         super()._check_value(action, value)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse's, for which it is well where that cannot be written."""
+        try:
+            (file or sys.stderr).write(message or "")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise SystemExit(output.unwritable(error)) from error
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
