@@ -38,7 +38,8 @@ async def retire(connections: Callable[[], Iterable[Any]], deadline: Deadline) -
         connections: returns those that are left; each has `activity` and `retire()`.
         deadline: when calls that are still running are left to their fate.
     """
-    seen: dict[int, tuple[int | None, Deadline]] = {}
+    # By the connection itself: the number of one that has ended may be that of another.
+    seen: dict[Any, tuple[int | None, Deadline]] = {}
     loud = Deadline(LOUD_S)  # nobody comes after the beginning, so that it is one for all
     while True:
         left = list(connections())
@@ -46,9 +47,9 @@ async def retire(connections: Callable[[], Iterable[Any]], deadline: Deadline) -
             return
         for connection in left:
             activity = connection.activity
-            before, quiet = seen.get(id(connection), (None, None))
+            before, quiet = seen.get(connection, (None, None))
             if loud.expired or (activity is not None and before == activity and quiet and quiet.expired):
                 connection.retire()
             elif activity is None or before != activity or quiet is None:
-                seen[id(connection)] = activity, Deadline(QUIET_S)
+                seen[connection] = activity, Deadline(QUIET_S)
         await asyncio.sleep(_LOOK_S)
