@@ -76,7 +76,7 @@ def test_the_client_goes_on_wherever_a_call_was_interrupted(serving_once: Any, s
         while interrupted(lambda: SHAPES[shape](client, proxy), steps):
             steps += 1
             check(client, proxy, steps)
-    assert steps > 20
+    assert steps > 2  # of the native part's call four, of a stream hundreds
 
 
 def interrupted(act: Callable[[], Any], step: int) -> bool:
